@@ -1,0 +1,53 @@
+"""What a stage may use besides its inputs: seed, work folder, tuning, metrics and checkpoints."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from farm.protocols import Tuning
+
+MetricsCallback = Callable[[int, int, Mapping[str, float]], None]
+CheckpointCallback = Callable[[int, Callable[[Path], None]], None]
+
+
+@dataclass
+class Context:
+    """Handed to `Learner.fit` and `RewardLearner.fit` by the pipeline."""
+
+    seed: int
+    work: Path
+    """A private folder that survives a kill: what is found there on entry is continued."""
+    tuning: Tuning
+    device: str = "cpu"
+    """A torch device."""
+    on_progress: MetricsCallback | None = None
+    """Called with (step, total, metrics) for the progress bar."""
+    on_checkpoint: CheckpointCallback | None = None
+    """Called with (step, save) for every checkpoint that is to be evaluated."""
+    check_fence: Callable[[], None] = field(default=lambda: None)
+    """Raises when another run has taken this work folder over."""
+
+    def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """Report progress and append one line to `metrics.jsonl`; `step` counts from 1."""
+        self.check_fence()
+        line = {"step": step, **metrics, "time_s": time.time()}
+        with (self.work / "metrics.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+        if self.on_progress is not None:
+            self.on_progress(step, total, metrics)
+
+    def rewind_metrics(self, step: int) -> None:
+        """Drop the lines after `step`, when training continues from that step's state."""
+        path = self.work / "metrics.jsonl"
+        if not path.exists():
+            return
+        whole = [line for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"]
+        path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        """Publish the policy at `step` for evaluation; `save` writes a transformers directory."""
+        self.check_fence()
+        if self.on_checkpoint is not None:
+            self.on_checkpoint(step, save)

@@ -1,0 +1,124 @@
+"""What can be replaced: one protocol per replaceable thing, one method each.
+
+Implementations are named in a yaml by `_target_`. Their constructors are cheap (numbers, paths,
+other objects); weights load in the one method. Modules that a yaml names import torch,
+transformers, trl and ray inside functions, so that a mistyped key is answered in a second.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from farm.types import (
+    Completion,
+    Inputs,
+    Instruction,
+    Judgment,
+    LabeledPair,
+    Need,
+    Pair,
+    PolicyRef,
+    ScorerRef,
+    SplitName,
+)
+
+if TYPE_CHECKING:
+    from farm.context import Context
+
+FloatArray = NDArray[np.float64]
+
+
+@runtime_checkable
+class InstructionSource(Protocol):
+    """Where instructions come from."""
+
+    def load(self) -> Mapping[SplitName, Sequence[Instruction]]:
+        """All five splits, disjoint by instruction id. Raises `DataError` on malformed input."""
+        ...
+
+
+@runtime_checkable
+class ModelSource(Protocol):
+    """Where the first policy comes from."""
+
+    def build(self, texts: Sequence[Instruction], work: Path, *, seed: int) -> str:
+        """Path of a directory or hub name that transformers loads; `work` when it was made here.
+
+        `texts` are the training instructions with their demonstrations, for tokenizers that are
+        trained on the data.
+        """
+        ...
+
+
+@runtime_checkable
+class Annotator(Protocol):
+    """Who prefers what."""
+
+    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+        """One judgment per pair, in the pairs' order and orientation."""
+        ...
+
+
+@runtime_checkable
+class ExactAnnotator(Protocol):
+    """An annotator that is a program: its expected preference can be computed."""
+
+    def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
+        """P(output_b is better), exactly, over its own randomness and both orders; [N]."""
+        ...
+
+
+@runtime_checkable
+class Scorer(Protocol):
+    """A number for an answer: a reward model, gold utility, exact match, a callable."""
+
+    def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
+        """Scores [N], higher is better, of aligned instructions and texts; NaN where it does
+        not apply."""
+        ...
+
+
+@runtime_checkable
+class Learner(Protocol):
+    """How a policy learns."""
+
+    needs: ClassVar[frozenset[Need]]
+
+    def fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> PolicyRef:
+        """The learned policy, saved below `context.work`. Continues from what an interrupted
+        call left there."""
+        ...
+
+
+@runtime_checkable
+class RewardLearner(Protocol):
+    """How a reward model learns."""
+
+    def fit(
+        self, start: PolicyRef, judgments: Sequence[LabeledPair], context: "Context"
+    ) -> ScorerRef:
+        """The reward model, saved below `context.work`."""
+        ...
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """How answers are drawn from a policy."""
+
+    def sample(
+        self, instructions: Sequence[Instruction], *, n: int, seed: int
+    ) -> list[Completion]:
+        """n completions per instruction, those of one instruction contiguous."""
+        ...
+
+
+@runtime_checkable
+class Tuning(Protocol):
+    """Which parameters of a model learn."""
+
+    def apply(self, model: Any) -> Any:
+        """The model (a torch module) with its trainable parameters marked."""
+        ...

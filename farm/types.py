@@ -1,0 +1,153 @@
+"""The nouns of the sandbox: frozen records, no logic.
+
+Ids, pairing and storage of these records live in `farm.data.records`; everything else is
+functions between them.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+
+if TYPE_CHECKING:
+    from farm.protocols import Annotator, Scorer
+
+SplitName = Literal["sft", "preference", "unlabeled", "validation", "evaluation"]
+SPLITS: tuple[SplitName, ...] = ("sft", "preference", "unlabeled", "validation", "evaluation")
+
+Order = Literal["ab", "ba"]
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One turn of a chat."""
+
+    role: str
+    """`system`, `user` or `assistant`."""
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """What a policy is asked: a chat prefix that ends with a user's turn."""
+
+    id: str
+    """Hash of the messages alone, so duplicates share it."""
+    messages: tuple[Message, ...]
+    demonstration: str | None = None
+    """An answer that came with the data; not necessarily a good one."""
+    category: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One sampled answer."""
+
+    instruction_id: str
+    text: str
+    policy: str
+    """Who wrote it: an artefact's key or a file's name."""
+    sample: int
+    """Index among the samples for this instruction."""
+    stopped: bool
+    """Whether it ended by itself, not at the token limit."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """Two answers to one instruction. In evaluation the reference is always `output_a`."""
+
+    id: str
+    """Hash of the messages and the unordered texts."""
+    instruction: Instruction
+    output_a: str
+    output_b: str
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Tokens that one request was billed for."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgment:
+    """An annotator's verdict on a pair, in the pair's own orientation."""
+
+    pair_id: str
+    preference: float | None
+    """P(output_b is better) in [0, 1]; 0.5 is a tie; None is "no verdict", never a default."""
+    annotator: str
+    order: Order
+    """Which output the judge saw first."""
+    draw: int = 0
+    """Index of a repeated sample."""
+    raw: str | None = None
+    explanation: str | None = None
+    strength: float | None = None
+    """Positive when b is better."""
+    attributes: Mapping[str, tuple[float, float]] | None = None
+    """Ratings by name, (of a, of b)."""
+    model: str | None = None
+    prompt_hash: str | None = None
+    usage: Usage | None = None
+    cost_usd: float = 0.0
+    latency_s: float | None = None
+    noised: bool = False
+    """Whether a noise wrapper replaced the verdict."""
+    error: str | None = None
+    """Why there is no verdict."""
+
+
+class LabeledPair(NamedTuple):
+    """A pair with one verdict on it: what reward models and DPO learn from."""
+
+    pair: Pair
+    judgment: Judgment
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How answers are drawn from a policy."""
+
+    temperature: float
+    """0 is greedy; 1 samples the policy's own distribution with full support."""
+    max_new_tokens: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRef:
+    """A directory that `transformers` loads, and how to decode from it."""
+
+    path: str
+    decoding: Decoding
+
+
+@dataclass(frozen=True, slots=True)
+class ScorerRef:
+    """How to build a `Scorer`: a config with `_target_` that `hydra.utils.instantiate` takes."""
+
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+
+Need = Literal[
+    "instructions", "demonstrations", "judgments", "reward", "annotator", "text", "policies"
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a learner asked for through `needs`; all else is None."""
+
+    instructions: Sequence[Instruction] | None = None
+    """Prompts without answers (split `unlabeled`)."""
+    demonstrations: Sequence[Instruction] | None = None
+    """Instructions whose `demonstration` is not None (split `sft`)."""
+    judgments: Sequence[LabeledPair] | None = None
+    """Noisy training labels (split `preference`)."""
+    reward: "Scorer | None" = None
+    annotator: "Annotator | None" = None
+    text: Sequence[str] | None = None
+    policies: Sequence[PolicyRef] | None = None
