@@ -3,11 +3,18 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from farm.types import Completion, Instruction, Judgment, Message, Pair, Usage
+
+Row = TypeVar("Row")
+
+
+def chunks(rows: Sequence[Row], size: int) -> Iterator[Sequence[Row]]:
+    """The rows in slices of `size`, the last one shorter."""
+    return (rows[start : start + size] for start in range(0, len(rows), size))
 
 
 def _digest(value: object) -> str:
@@ -183,3 +190,24 @@ def read_judgments(path: Path) -> list[Judgment]:
             row["usage"] = Usage(**json.loads(row["usage"]))
         judgments.append(Judgment(**row))
     return judgments
+
+
+def write_pairs(pairs: Sequence[Pair], path: Path) -> None:
+    """Pairs as parquet, one row each; instructions by id alone."""
+    import pyarrow as pa
+
+    names = ("id", "instruction_id", "output_a", "output_b")
+    rows = [
+        dict(zip(names, (p.id, p.instruction.id, p.output_a, p.output_b), strict=True))
+        for p in pairs
+    ]
+    _write(rows, path, pa.schema([(name, pa.string()) for name in names]))
+
+
+def read_pairs(path: Path, instructions: Iterable[Instruction]) -> list[Pair]:
+    """What `write_pairs` wrote, with their instructions put back."""
+    by_id = {instruction.id: instruction for instruction in instructions}
+    return [
+        Pair(row["id"], by_id[row["instruction_id"]], row["output_a"], row["output_b"])
+        for row in _read(path)
+    ]

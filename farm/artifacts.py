@@ -1,0 +1,164 @@
+"""Content-addressed store of what stages make.
+
+`<root>/<stage>/<key>/` holds one finished artefact and its `manifest.json`. A stage works in
+`<key>.partial/`, which survives a kill and is continued; the driver publishes it by rename.
+Three things keep two runs apart: the driver's lock (`<key>.lock`), the worker's lock
+(`<key>.work.lock`), so that a new driver's worker waits for an orphan to let go, and the fencing
+token in the partial folder, so that the orphan notices that its folder was taken over.
+"""
+
+import hashlib
+import json
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from farm.errors import StoreError
+
+MANIFEST = "manifest.json"
+_FENCE = ".fence"
+_ORPHAN_TIMEOUT_S = 60.0
+
+
+def key_of(identity: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits of the SHA-256 of an artefact's identity as canonical JSON."""
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON so that a reader sees the old text or the new, never half of it."""
+    partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    partial.replace(path)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One published folder of the store."""
+
+    stage: str
+    key: str
+    path: Path
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        """What it was made from, by which versions, and the stage's own results under `results`."""
+        manifest: dict[str, Any] = json.loads((self.path / MANIFEST).read_text())
+        return manifest
+
+
+@dataclass(frozen=True)
+class Build:
+    """A partial folder that this driver may publish."""
+
+    work: Path
+    token: str
+    target: Artifact
+
+    def publish(self, manifest: Mapping[str, Any]) -> Artifact:
+        """Turn the partial folder into the artefact. Raises StoreError when fenced off."""
+        check_fence(self.work, self.token)
+        write_json(self.work / MANIFEST, manifest)
+        (self.work / _FENCE).unlink()
+        self.work.rename(self.target.path)
+        return self.target
+
+
+class Store:
+    """Artefacts below one root folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def at(self, stage: str, key: str) -> Artifact:
+        """Where an artefact is, or would be."""
+        return Artifact(stage, key, self.root / stage / key)
+
+    def find(self, stage: str, key: str) -> Artifact | None:
+        """The finished artefact, if there is one."""
+        artifact = self.at(stage, key)
+        return artifact if (artifact.path / MANIFEST).exists() else None
+
+    @contextmanager
+    def building(
+        self, stage: str, key: str, on_wait: Callable[[], None]
+    ) -> Iterator[Build | Artifact]:
+        """The right to build an artefact, or the artefact that another run built meanwhile.
+
+        `on_wait` is called once when another run holds the right; then this blocks until that run
+        publishes or dies.
+        """
+        target = self.at(stage, key)
+        target.path.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(target.path.with_name(f"{key}.lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire(poll_interval=0.2)
+        try:
+            yield self.find(stage, key) or self._take_over(target)
+        finally:
+            lock.release()
+
+    def _take_over(self, target: Artifact) -> Build:
+        work = target.path.with_name(f"{target.key}.partial")
+        work.mkdir(exist_ok=True)
+        token = secrets.token_hex(8)
+        fence = work / _FENCE
+        partial = fence.with_suffix(".new")
+        partial.write_text(token)
+        partial.replace(fence)
+        return Build(work, token, target)
+
+    def add(self, stage: str, key: str, save: Callable[[Path], None], **manifest: Any) -> Artifact:
+        """Publish a small artefact in one go; another process that did so first wins."""
+        target = self.at(stage, key)
+        if (existing := self.find(stage, key)) is not None:
+            return existing
+        work = target.path.with_name(f"{key}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        work.mkdir(parents=True)
+        save(work)
+        write_json(work / MANIFEST, {"stage": stage, "key": key, **manifest})
+        try:
+            work.rename(target.path)
+        except OSError:
+            shutil.rmtree(work)
+            if self.find(stage, key) is None:
+                raise
+        return target
+
+
+def check_fence(work: Path, token: str) -> None:
+    """Raise StoreError when another run has taken the partial folder over."""
+    try:
+        found = (work / _FENCE).read_text()
+    except FileNotFoundError:
+        found = "none"
+    if found != token:
+        raise StoreError(f"{work} was taken over by another run; this one stops writing to it.")
+
+
+@contextmanager
+def holding_work(work: Path) -> Iterator[None]:
+    """The worker's own lock on a partial folder: waits for an orphan of an earlier run to end."""
+    lock = FileLock(work.with_name(work.name.removesuffix(".partial") + ".work.lock"))
+    try:
+        lock.acquire(timeout=_ORPHAN_TIMEOUT_S, poll_interval=0.1)
+    except Timeout as error:
+        raise StoreError(
+            f"{work} is still being written by a worker of an earlier run after "
+            f"{_ORPHAN_TIMEOUT_S:.0f} s. Stop the processes named ray::Worker and start again."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()

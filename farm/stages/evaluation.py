@@ -1,0 +1,145 @@
+"""Stages that measure: the choice of the reference, and one policy's answers against it.
+
+This is the only place that reads gold, and with `farm.run`'s report the only one that reads the
+splits `validation` and `evaluation`.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from farm.config import build
+from farm.data.records import make_pair
+from farm.protocols import Annotator, ExactAnnotator, FloatArray
+from farm.seeds import derive
+from farm.stages.instructions import load_split
+from farm.stages.job import Job, policy_ref
+from farm.stages.outputs import first_texts, load_completions
+from farm.stages.reward import load_scorer
+from farm.types import Decoding, Instruction, Pair
+
+
+def choose_reference(job: Job) -> dict[str, Any]:
+    """Stage `reference`: the start's best temperature by noise-free pool preference against its
+    temperature-1 self (DESIGN: one frozen reference). Ties go to the lowest temperature."""
+    instructions = _instructions(job)
+    baseline = first_texts(job.parents["temperature 1"], instructions)
+    annotator = build(job.config["annotator"])
+    preference = {}
+    for temperature in job.config["temperatures"]:
+        texts = first_texts(job.parents[f"temperature {temperature:g}"], instructions)
+        pairs = _pairs(instructions, baseline, texts)
+        preference[f"{temperature:g}"] = 100 * float(
+            np.nanmean(_noise_free(annotator, pairs, job.seed))
+        )
+    best = max(preference, key=lambda t: preference[t])
+    return {"temperature": float(best), "pool_preference_over_temperature_1": preference}
+
+
+def evaluate(job: Job) -> dict[str, Any]:
+    """Stage `evaluation`: `items.parquet`, one row per instruction (farm.evaluation.summary)."""
+    import pandas as pd
+
+    instructions = _instructions(job)
+    references = first_texts(job.parents["reference"], instructions)
+    texts = first_texts(job.parents["outputs"], instructions)
+    pairs = _pairs(instructions, references, texts)
+    stopped = {c.instruction_id: c.stopped for c in load_completions(job.parents["outputs"])}
+    annotator, judge = job.config["annotator"], job.config["judge"]
+    clean = build(annotator)
+    items = {
+        "instruction_id": [i.id for i in instructions],
+        "category": [i.category for i in instructions],
+        "output": texts,
+        "stopped": [stopped[i.id] for i in instructions],
+        "preference": _verdicts(clean, pairs, job.seed),
+        "expectation": _expectation(clean, pairs),
+        "held_out": _noise_free(build(judge), pairs, job.seed) if judge else _nothing(pairs),
+        "gold": _gold(job.config["gold"], instructions, texts),
+        "gold_reference": _gold(job.config["gold"], instructions, references),
+        "proxy": _proxy(job, instructions, texts),
+        "length": [len(text) for text in texts],
+        "length_reference": [len(text) for text in references],
+        "kl": _kl(job, instructions),
+    }
+    pd.DataFrame(items).to_parquet(job.work / "items.parquet", index=False)
+    return {}
+
+
+def load_items(folder: Path) -> Any:
+    """The DataFrame of an evaluation."""
+    import pandas as pd
+
+    return pd.read_parquet(folder / "items.parquet")
+
+
+def _instructions(job: Job) -> list[Instruction]:
+    return load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
+
+
+def _pairs(
+    instructions: Sequence[Instruction], references: Sequence[str], texts: Sequence[str]
+) -> list[Pair]:
+    """The reference is always output_a."""
+    return [make_pair(*row) for row in zip(instructions, references, texts, strict=True)]
+
+
+def _nothing(rows: Sequence[object]) -> FloatArray:
+    return np.full(len(rows), np.nan)
+
+
+def _verdicts(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatArray:
+    judgments = annotator.annotate(pairs, seed=derive(seed, "verdict"))
+    return np.array([np.nan if j.preference is None else j.preference for j in judgments])
+
+
+def _expectation(annotator: object, pairs: Sequence[Pair]) -> FloatArray:
+    is_program = isinstance(annotator, ExactAnnotator)
+    return annotator.expectation(pairs) if is_program else _nothing(pairs)
+
+
+def _noise_free(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatArray:
+    """The exact expectation where the judge is a program, else its verdicts."""
+    if isinstance(annotator, ExactAnnotator):
+        return annotator.expectation(pairs)
+    return _verdicts(annotator, pairs, seed)
+
+
+def _gold(
+    config: Mapping[str, Any] | None, instructions: Sequence[Instruction], texts: Sequence[str]
+) -> FloatArray:
+    if config is None:
+        return _nothing(texts)
+    scores: FloatArray = build(config).score(instructions, texts)
+    return scores
+
+
+def _proxy(job: Job, instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
+    if "reward" not in job.parents:
+        return _nothing(texts)
+    return load_scorer(job.parents["reward"]).score(instructions, texts)
+
+
+def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
+    """KL(policy || start) per answer in nats on samples at temperature 1, exact per token; for
+    the first `kl_instructions` instructions, NaN for the others."""
+    kl = _nothing(instructions)
+    if "policy" not in job.parents:
+        return kl
+    from farm.generation.logprobs import policy_kl
+
+    chosen = instructions[: job.config["kl_instructions"]]
+    decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
+    policy = policy_ref(job.parents["policy"], vars_of(decoding))
+    start = policy_ref(job.parents["start"], vars_of(decoding))
+    sampler = build(job.config["sampler"], policy=policy)
+    samples = sampler.sample(chosen, n=1, seed=derive(job.seed, "kl"))
+    kl[: len(chosen)] = policy_kl(policy.path, start.path, chosen, [c.text for c in samples])
+    return kl
+
+
+def vars_of(decoding: Decoding) -> dict[str, Any]:
+    """A decoding as the mapping that configs hold."""
+    return {"temperature": decoding.temperature, "max_new_tokens": decoding.max_new_tokens}

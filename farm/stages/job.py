@@ -1,0 +1,107 @@
+"""What a stage's function is given, wherever it runs."""
+
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from farm.artifacts import Store, check_fence, key_of, write_json
+from farm.config import build
+from farm.context import Context, MetricsCallback
+from farm.types import Decoding, PolicyRef
+
+CHECKPOINT_STAGE = "checkpoint"
+
+
+def checkpoint_key(policy_key: str, step: int) -> str:
+    """The key of a learner's checkpoint; it depends on nothing but the learner's own key."""
+    return key_of({"stage": CHECKPOINT_STAGE, "policy": policy_key, "step": step})
+
+
+@dataclass(frozen=True)
+class Job:
+    """One stage to run: picklable, so that it travels to an actor."""
+
+    function: str
+    """`package.module:name` of a function that takes a Job."""
+    stage: str
+    key: str
+    work: Path
+    token: str
+    store_root: Path
+    config: Mapping[str, Any]
+    parents: Mapping[str, Path]
+    seed: int
+    device: str = "cpu"
+    on_progress: MetricsCallback | None = field(default=None, compare=False)
+
+    def check_fence(self) -> None:
+        """Raise StoreError when another run has taken the work folder over."""
+        check_fence(self.work, self.token)
+
+    def progress(self, step: int, total: int) -> None:
+        """Report progress without metrics."""
+        self.check_fence()
+        if self.on_progress is not None:
+            self.on_progress(step, total, {})
+
+    def context(self) -> Context:
+        """The context of a learner that trains in this job."""
+        return Context(
+            seed=self.seed,
+            work=self.work,
+            tuning=build(self.config["tuning"]),
+            device=self.device,
+            on_progress=self.on_progress,
+            on_checkpoint=_Checkpoints(self),
+            check_fence=self.check_fence,
+        )
+
+
+class _Checkpoints:
+    """Publishes a learner's checkpoints as artefacts and remembers their steps in the work folder."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._index = job.work / "checkpoints.json"
+        self._since = time.monotonic()
+        self._before_s = max((c["wall_s"] for c in self._known().values()), default=0.0)
+
+    def _known(self) -> dict[str, dict[str, Any]]:
+        known: dict[str, dict[str, Any]] = (
+            json.loads(self._index.read_text()) if self._index.exists() else {}
+        )
+        return known
+
+    def __call__(self, step: int, save: Callable[[Path], None]) -> None:
+        key = checkpoint_key(self._job.key, step)
+        policy = f"{self._job.stage}/{self._job.key}"
+        Store(self._job.store_root).add(
+            CHECKPOINT_STAGE, key, save, parents={"policy": policy}, step=step
+        )
+        wall_s = self._before_s + time.monotonic() - self._since
+        write_json(self._index, {**self._known(), str(step): {"key": key, "wall_s": wall_s}})
+
+
+def policy_path(folder: Path) -> str:
+    """The transformers directory or hub name that a model, policy or checkpoint artefact holds."""
+    pointer = folder / "policy.json"
+    if not pointer.exists():
+        return str(folder)
+    path: str = json.loads(pointer.read_text())["path"]
+    return str(folder / path) if (folder / path).exists() else path
+
+
+def point_to_policy(folder: Path, path: str) -> None:
+    """Record where the policy of an artefact lies, relative where it lies inside."""
+    inside = Path(path).is_relative_to(folder)
+    write_json(
+        folder / "policy.json", {"path": str(Path(path).relative_to(folder)) if inside else path}
+    )
+
+
+def policy_ref(folder: Path, decoding: Mapping[str, Any]) -> PolicyRef:
+    """The policy of an artefact with the decoding of a config node."""
+    return PolicyRef(policy_path(folder), Decoding(**decoding))

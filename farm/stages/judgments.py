@@ -1,0 +1,62 @@
+"""Stage `judgments`: pairs of a policy's answers, labelled by the training annotators."""
+
+from pathlib import Path
+from typing import Any
+
+from farm.config import build
+from farm.data.records import (
+    chunks,
+    is_canonical,
+    make_pair,
+    read_judgments,
+    read_pairs,
+    turn_pair,
+    write_judgments,
+    write_pairs,
+)
+from farm.stages.instructions import load_split
+from farm.stages.job import Job
+from farm.stages.outputs import load_completions
+from farm.types import LabeledPair, Pair
+
+_CHUNK = 4096
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Label all pairs chunk by chunk; chunks that are already there are not asked for again."""
+    annotator = build(job.config["annotator"])
+    pairs = _pairs(job.parents["outputs"], job.parents["instructions"])
+    write_pairs(pairs, job.work / "pairs.parquet")
+    for number, chunk in enumerate(chunks(pairs, _CHUNK)):
+        path = job.work / f"judgments-{number:05d}.parquet"
+        if not path.exists():
+            partial = path.with_suffix(".tmp")
+            write_judgments(annotator.annotate(chunk, seed=job.seed), partial)
+            job.check_fence()
+            partial.replace(path)
+        job.progress(min((number + 1) * _CHUNK, len(pairs)), len(pairs))
+    judgments = [label.judgment for label in load_labels(job.work, job.parents["instructions"])]
+    return {
+        "labels": len(judgments),
+        "no_verdict": sum(j.preference is None for j in judgments),
+        "noised": sum(j.noised for j in judgments),
+        "cost_usd": sum(j.cost_usd for j in judgments),
+    }
+
+
+def load_labels(folder: Path, instructions: Path) -> list[LabeledPair]:
+    """Pairs with their judgments, in canonical orientation."""
+    pairs = read_pairs(folder / "pairs.parquet", load_split(instructions, "preference"))
+    parts = sorted(folder.glob("judgments-*.parquet"))
+    judgments = [judgment for part in parts for judgment in read_judgments(part)]
+    return [LabeledPair(pair, judgment) for pair, judgment in zip(pairs, judgments, strict=True)]
+
+
+def _pairs(outputs: Path, instructions: Path) -> list[Pair]:
+    """Consecutive samples of one instruction, two by two, in canonical orientation, each once."""
+    by_id = {i.id: i for i in load_split(instructions, "preference")}
+    pairs: dict[str, Pair] = {}
+    for first, second in chunks(load_completions(outputs), 2):
+        pair = make_pair(by_id[first.instruction_id], first.text, second.text)
+        pairs.setdefault(pair.id, pair if is_canonical(pair) else turn_pair(pair))
+    return list(pairs.values())

@@ -1,0 +1,51 @@
+"""Stages that make answers: sampled from a policy, chosen among samples, or read from a file."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from farm.config import build
+from farm.data.records import chunks, read_completions, write_completions
+from farm.stages.instructions import load_split
+from farm.stages.job import Job, policy_ref
+from farm.types import Completion, Instruction
+
+_CHUNK = 2048
+
+
+def sample(job: Job) -> dict[str, Any]:
+    """Stage `outputs`: `n` answers to each instruction of a split."""
+    instructions = load_split(
+        job.parents["instructions"], job.config["split"], job.config["limit"]
+    )
+    policy = policy_ref(job.parents["policy"], job.config["decoding"])
+    sampler = build(job.config["sampler"], policy=policy)
+    completions: list[Completion] = []
+    for chunk in chunks(instructions, _CHUNK):
+        completions += sampler.sample(chunk, n=job.config["n"], seed=job.seed)
+        job.progress(len(completions), len(instructions) * job.config["n"])
+    write_completions(completions, job.work / "completions.parquet")
+    return {"completions": len(completions)}
+
+
+def longest(job: Job) -> dict[str, Any]:
+    """Stage `longest`: the longest of each instruction's answers, as a control."""
+    by_instruction: dict[str, list[Completion]] = {}
+    for completion in load_completions(job.parents["outputs"]):
+        by_instruction.setdefault(completion.instruction_id, []).append(completion)
+    chosen = [max(c, key=lambda one: len(one.text)) for c in by_instruction.values()]
+    write_completions(chosen, job.work / "completions.parquet")
+    return {"completions": len(chosen)}
+
+
+def load_completions(folder: Path) -> list[Completion]:
+    """The completions of an artefact, those of one instruction contiguous."""
+    return read_completions(folder / "completions.parquet")
+
+
+def first_texts(folder: Path, instructions: Sequence[Instruction]) -> list[str]:
+    """The first answer to each of the instructions, in their order."""
+    texts: dict[str, str] = {}
+    for completion in load_completions(folder):
+        texts.setdefault(completion.instruction_id, completion.text)
+    return [texts[instruction.id] for instruction in instructions]

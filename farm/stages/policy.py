@@ -1,0 +1,70 @@
+"""Stage `policy`: one learner's `fit`, SFT included, and its checkpoints."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from farm.config import build
+from farm.protocols import Annotator, Learner, Scorer
+from farm.stages.instructions import load_split
+from farm.stages.job import Job, point_to_policy, policy_ref
+from farm.stages.judgments import load_labels
+from farm.stages.reward import load_scorer
+from farm.types import Inputs, Instruction, LabeledPair, Need
+
+
+def run(job: Job) -> dict[str, Any]:
+    """Fit the learner on what it needs and nothing else."""
+    learner: Learner = build(job.config["learner"])
+    start = policy_ref(job.parents["start"], job.config["decoding"])
+    policy = learner.fit(start, _inputs(learner.needs, job), job.context())
+    point_to_policy(job.work, policy.path)
+    shutil.rmtree(job.work / "resume", ignore_errors=True)
+    index = job.work / "checkpoints.json"
+    return {"checkpoints": json.loads(index.read_text()) if index.exists() else {}}
+
+
+def _inputs(needs: frozenset[Need], job: Job) -> Inputs:
+    load: dict[Need, Callable[[Job], object]] = {
+        "instructions": _instructions,
+        "demonstrations": _demonstrations,
+        "judgments": _judgments,
+        "reward": _reward,
+        "annotator": _annotator,
+        "text": _text,
+    }
+    return Inputs(**{need: load[need](job) for need in needs})  # type: ignore[arg-type]
+
+
+def _instructions(job: Job) -> list[Instruction]:
+    return load_split(job.parents["instructions"], "unlabeled")
+
+
+def _demonstrations(job: Job) -> list[Instruction]:
+    rows = load_split(job.parents["instructions"], "sft")
+    return [row for row in rows if row.demonstration is not None]
+
+
+def _judgments(job: Job) -> list[LabeledPair]:
+    return load_labels(job.parents["judgments"], job.parents["instructions"])
+
+
+def _reward(job: Job) -> Scorer:
+    return load_scorer(job.parents["reward"])
+
+
+def _annotator(job: Job) -> Annotator:
+    annotator: Annotator = build(job.config["annotator"])
+    return annotator
+
+
+def _text(job: Job) -> list[str]:
+    return [row.demonstration for row in _demonstrations(job) if row.demonstration is not None]
+
+
+def training_metrics(folder: Path) -> list[dict[str, Any]]:
+    """The lines that the learner logged, in order of their steps."""
+    path = folder / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
