@@ -49,3 +49,24 @@ def first_texts(folder: Path, instructions: Sequence[Instruction]) -> list[str]:
     for completion in load_completions(folder):
         texts.setdefault(completion.instruction_id, completion.text)
     return [texts[instruction.id] for instruction in instructions]
+
+
+def from_file(job: Job) -> dict[str, Any]:
+    """Stage `outputs` where somebody else's answers stand in: rows with `instruction`, `input`
+    and `output` (AlpacaEval's format) or `messages` and `output`."""
+    instructions = load_split(
+        job.parents["instructions"], job.config["split"], job.config["limit"]
+    )
+    path = Path(job.config["path"])
+    given = {row.id: row.demonstration for row in read_rows(path)}
+    missing = [i for i in instructions if given.get(i.id) is None]
+    if missing:
+        raise DataError(
+            f"{path}: no output for {len(missing)} of {len(instructions)} instructions of "
+            f"{job.config['split']}; the first is {last_user_text(missing[0])!r}."
+        )
+    write_completions(
+        [Completion(i.id, str(given[i.id]), path.name, 0, stopped=True) for i in instructions],
+        job.work / "completions.parquet",
+    )
+    return {"completions": len(instructions)}

@@ -1,0 +1,153 @@
+"""How steps become artefacts: looked up by key, or built by a worker and published."""
+
+import platform
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Protocol
+
+from farm.artifacts import Artifact, Store, key_of
+from farm.cluster import Cluster
+from farm.config import result_config
+from farm.console import Console
+from farm.stages.job import Job
+
+_PACKAGES = ("torch", "transformers", "trl", "ray", "accelerate", "tokenizers", "numpy")
+
+
+@dataclass(frozen=True)
+class Step:
+    """One artefact to have: its stage, its function, and everything that changes its content."""
+
+    stage: str
+    function: str
+    config: Mapping[str, Any]
+    parents: Mapping[str, Artifact]
+    seed: int
+    label: str
+    """What people call it: `sft`, `ppo`, `pairs`."""
+    inputs: Mapping[str, str] = field(default_factory=dict)
+    """Content hashes or commits of what lies outside the store."""
+
+    @property
+    def key(self) -> str:
+        """The artefact's key (DESIGN: content-addressed store)."""
+        return key_of(self.identity)
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """What the key is the hash of."""
+        return {
+            "stage": self.stage,
+            "function": self.function,
+            "config": result_config(self.config),
+            "parents": {name: f"{a.stage}/{a.key}" for name, a in self.parents.items()},
+            "seed": self.seed,
+            "inputs": dict(self.inputs),
+        }
+
+
+@dataclass
+class StageTiming:
+    """One line of a run's bill of time."""
+
+    label: str
+    stage: str
+    key: str
+    wall_s: float
+    reused: bool
+
+
+class Executor(Protocol):
+    """Turns steps into artefacts."""
+
+    def ensure(self, step: Step) -> Artifact:
+        """The step's artefact, finished."""
+        ...
+
+
+class Builder:
+    """Builds what the store lacks and reuses what it has."""
+
+    def __init__(self, store: Store, cluster: Cluster, console: Console) -> None:
+        self._store = store
+        self._cluster = cluster
+        self._console = console
+        self.timings: list[StageTiming] = []
+
+    def ensure(self, step: Step) -> Artifact:
+        """The step's artefact, from the store or newly built."""
+        key = step.key
+        artifact = self._store.find(step.stage, key)
+        if artifact is not None:
+            return self._note(step, artifact, 0.0, reused=True)
+        started = time.monotonic()
+        with self._store.building(
+            step.stage, key, lambda: self._console.message(f"{step.label}: another run builds it")
+        ) as build:
+            if isinstance(build, Artifact):
+                return self._note(step, build, time.monotonic() - started, reused=True)
+            job = Job(
+                function=step.function,
+                stage=step.stage,
+                key=key,
+                work=build.work.resolve(),
+                token=build.token,
+                store_root=self._store.root.resolve(),
+                config=step.config,
+                parents={name: a.path.resolve() for name, a in step.parents.items()},
+                seed=step.seed,
+            )
+            with self._console.stage(step.label) as on_progress:
+                results = self._cluster.run(job, on_progress)
+            wall_s = time.monotonic() - started
+            manifest = {**step.identity, "key": key, "results": results, "wall_s": wall_s}
+            artifact = build.publish({**manifest, **_provenance()})
+        return self._note(step, artifact, wall_s, reused=False)
+
+    def _note(self, step: Step, artifact: Artifact, wall_s: float, *, reused: bool) -> Artifact:
+        self.timings.append(StageTiming(step.label, step.stage, artifact.key, wall_s, reused))
+        self._console.finished(step.label, artifact.key, wall_s, reused=reused)
+        return artifact
+
+
+class Planner:
+    """Says what would be built or reused, and builds nothing (`dry_run=true`)."""
+
+    def __init__(self, store: Store, console: Console) -> None:
+        self._store = store
+        self._console = console
+
+    def ensure(self, step: Step) -> Artifact:
+        """Where the step's artefact is or would be."""
+        found = self._store.find(step.stage, step.key)
+        self._console.planned(step.label, step.key, reused=found is not None)
+        return found or self._store.at(step.stage, step.key)
+
+
+def _provenance() -> dict[str, Any]:
+    """What is recorded but does not change results."""
+    return {"git_revision": git_revision(), "versions": versions(), "created_at": time.time()}
+
+
+def versions() -> dict[str, str]:
+    """Python's and the libraries' versions."""
+    return {
+        "python": platform.python_version(),
+        **{package: metadata.version(package) for package in _PACKAGES},
+    }
+
+
+def git_revision() -> str | None:
+    """The commit of the sandbox's own checkout; None outside one."""
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"],
+        cwd=Path(__file__).parent,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return found.stdout.strip() if found.returncode == 0 else None

@@ -1,0 +1,329 @@
+"""Which artefact comes from which.
+
+instructions -> sft -> pairs, judgments -> reward -> policy and checkpoints -> outputs ->
+evaluations -> curve and final table. Each method asks for what it needs, so DPO never trains a
+reward model; what is there is reused.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from farm.artifacts import Artifact
+from farm.builder import Executor, Step
+from farm.config import Settings, build, target_class
+from farm.errors import ConfigError
+from farm.protocols import RewardLearner
+from farm.seeds import derive
+from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
+from farm.types import SplitName
+
+Node = Mapping[str, Any]
+
+DATA_KEYS_OF_MEASURING = frozenset({"gold", "headline_excludes"})
+"""Keys of the data yaml that belong to measuring, not to loading."""
+
+OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
+"""File types that `evaluation.reference` may have where it names outputs instead of a policy."""
+
+
+class Pipeline:
+    """The artefacts of one run, each made when it is first asked for."""
+
+    def __init__(self, config: Node, settings: Settings, executor: Executor) -> None:
+        self._config = config
+        self._settings = settings
+        self._ensure = executor.ensure
+        self._training_decoding = {
+            "temperature": 1.0,
+            "max_new_tokens": settings.decoding.max_new_tokens,
+        }
+
+    def _seed(self, *items: str) -> int:
+        return derive(self._settings.seed, "stage", *items)
+
+    @cached_property
+    def instructions(self) -> Artifact:
+        """All splits."""
+        node = {k: v for k, v in self._config["data"].items() if k not in DATA_KEYS_OF_MEASURING}
+        step = Step(
+            "instructions",
+            "farm.stages.instructions:run",
+            {"data": node},
+            {},
+            seed=0,
+            label="instructions",
+            inputs=_resolved(node),
+        )
+        return self._ensure(step)
+
+    @cached_property
+    def model(self) -> Artifact:
+        """The policy before any learning."""
+        return self._model(self._config["model"], "model")
+
+    def _model(self, node: Node, label: str) -> Artifact:
+        step = Step(
+            "model",
+            "farm.stages.model:run",
+            {"model": node},
+            {"instructions": self.instructions},
+            seed=self._seed("model"),
+            label=label,
+            inputs=_resolved(node),
+        )
+        return self._ensure(step)
+
+    @cached_property
+    def start(self) -> Artifact:
+        """The policy that learning begins from, also the KL anchor."""
+        starts: dict[str, Callable[[], Artifact]] = {
+            "sft": lambda: self._fit(self._config["sft"], "sft", self.model),
+            "instruct": lambda: self.model,
+        }
+        return starts[self._settings.start]()
+
+    @cached_property
+    def judgments(self) -> Artifact:
+        """Labelled pairs of the start's own answers."""
+        pairs = self._settings.pairs
+        decoding = {**self._training_decoding, "temperature": pairs.temperature}
+        outputs = self._sample(
+            self.start, "preference", decoding, 2 * pairs.per_instruction, pairs.instructions,
+            "pairs",
+        )
+        step = Step(
+            "judgments",
+            "farm.stages.judgments:run",
+            {"annotator": self._config["annotators"]["train"]},
+            {"outputs": outputs, "instructions": self.instructions},
+            seed=self._seed("judgments"),
+            label="judgments",
+        )
+        return self._ensure(step)
+
+    @cached_property
+    def reward(self) -> Artifact:
+        """The reward model, or the scorer that the config names in its place."""
+        node = self._config["reward"]
+        if not issubclass(target_class(node["_target_"]), RewardLearner):
+            step = Step(
+                "reward", "farm.stages.reward:given", {"reward": node}, {}, 0, "reward (given)",
+                inputs=_resolved(node),
+            )  # fmt: skip
+            return self._ensure(step)
+        step = Step(
+            "reward",
+            "farm.stages.reward:run",
+            {"reward": node, **self._training_nodes()},
+            {
+                "start": self.start,
+                "judgments": self.judgments,
+                "instructions": self.instructions,
+            },
+            seed=self._seed("reward"),
+            label="reward",
+        )
+        return self._ensure(step)
+
+    @property
+    def needs_reward(self) -> bool:
+        """Whether the method learns from a reward."""
+        return "reward" in target_class(self._config["method"]["_target_"]).needs
+
+    @cached_property
+    def policy(self) -> Artifact:
+        """What the method learned."""
+        return self._fit(self._config["method"], self._settings.method_label, self.start)
+
+    def checkpoint(self, step: int) -> Artifact:
+        """The method's policy at one step."""
+        key = checkpoint_key(self.policy.key, step)
+        return Artifact(
+            CHECKPOINT_STAGE, key, self.policy.path.parent.parent / CHECKPOINT_STAGE / key
+        )
+
+    def _training_nodes(self) -> dict[str, Any]:
+        return {"tuning": self._config["tuning"], "decoding": self._training_decoding}
+
+    def _fit(self, learner: Node, label: str, start: Artifact) -> Artifact:
+        needs = target_class(learner["_target_"]).needs
+        config = {"learner": learner, **self._training_nodes()}
+        parents = {"start": start, "instructions": self.instructions}
+        if "judgments" in needs:
+            parents["judgments"] = self.judgments
+        if "reward" in needs:
+            parents["reward"] = self.reward
+        if "annotator" in needs:
+            config["annotator"] = self._config["annotators"]["train"]
+        step = Step(
+            "policy", "farm.stages.policy:run", config, parents, self._seed("policy", label), label
+        )
+        return self._ensure(step)
+
+    def _sample(
+        self,
+        policy: Artifact,
+        split: SplitName,
+        decoding: Node,
+        n: int,
+        limit: int | None,
+        label: str,
+    ) -> Artifact:
+        """Answers of a policy; one seed per split, so that policies share random numbers."""
+        step = Step(
+            "outputs",
+            "farm.stages.outputs:sample",
+            {
+                "sampler": self._config["sampler"],
+                "decoding": decoding,
+                "split": split,
+                "n": n,
+                "limit": limit,
+            },
+            {"policy": policy, "instructions": self.instructions},
+            seed=self._seed("outputs", split),
+            label=label,
+        )
+        return self._ensure(step)
+
+    def limit(self, split: SplitName) -> int | None:
+        """How many instructions of an evaluation split are looked at."""
+        evaluation = self._settings.evaluation
+        limits = {
+            "validation": evaluation.validation_instructions,
+            "evaluation": evaluation.evaluation_instructions,
+        }
+        return limits[split]
+
+    def outputs(
+        self, policy: Artifact, split: SplitName, temperature: float, label: str, n: int = 1
+    ) -> Artifact:
+        """Answers that are to be evaluated."""
+        decoding = {**self._training_decoding, "temperature": temperature}
+        return self._sample(
+            policy, split, decoding, n, self.limit(split), f"{label} on {split}"
+        )
+
+    def start_outputs(self, split: SplitName, temperature: float) -> Artifact:
+        """The start's answers at one temperature."""
+        return self.outputs(self.start, split, temperature, f"start at {temperature:g}")
+
+    def longest_outputs(self, split: SplitName) -> Artifact:
+        """The longest of several answers of the start: a control."""
+        n = self._settings.evaluation.longest_of
+        outputs = self.outputs(self.start, split, 1.0, f"{n} samples of the start", n=n)
+        step = Step(
+            "longest",
+            "farm.stages.outputs:longest",
+            {},
+            {"outputs": outputs},
+            0,
+            f"longest of {n} on {split}",
+        )
+        return self._ensure(step)
+
+    @cached_property
+    def reference_choice(self) -> Artifact:
+        """The start's best temperature."""
+        split: SplitName = "validation"
+        temperatures = self._settings.evaluation.temperatures
+        parents = {f"temperature {t:g}": self.start_outputs(split, t) for t in temperatures}
+        step = Step(
+            "reference",
+            "farm.stages.evaluation:choose_reference",
+            {
+                "annotator": self._config["annotators"]["clean"],
+                "temperatures": temperatures,
+                "split": split,
+                "limit": self.limit(split),
+            },
+            {**parents, "instructions": self.instructions},
+            seed=self._seed("reference"),
+            label="reference",
+        )
+        return self._ensure(step)
+
+    def reference_outputs(self, split: SplitName) -> Artifact:
+        """The frozen reference's answers: the start at its best temperature, or what
+        `evaluation.reference` names, a policy or a file of outputs."""
+        reference = self._settings.evaluation.reference
+        if reference is None:
+            return self.start_outputs(split, self.reference_temperature)
+        if Path(reference).suffix in OUTPUT_FILES:
+            return self._file_outputs(Path(reference), split)
+        node = {
+            "_target_": "farm.models.pretrained.Pretrained",
+            "path": reference,
+            "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
+            "max_new_tokens": self._settings.decoding.max_new_tokens,
+        }
+        policy = self._model(node, "reference policy")
+        return self.outputs(policy, split, self._settings.decoding.temperature, "reference")
+
+    @property
+    def reference_temperature(self) -> float:
+        """The start's best temperature."""
+        temperature: float = self.reference_choice.manifest["results"]["temperature"]
+        return temperature
+
+    def _file_outputs(self, path: Path, split: SplitName) -> Artifact:
+        if not path.is_file():
+            raise ConfigError(
+                f"evaluation.reference: no file {path}. Give a policy directory, a hub name, a "
+                f"file of outputs ({', '.join(sorted(OUTPUT_FILES))}) or null."
+            )
+        step = Step(
+            "outputs",
+            "farm.stages.outputs:from_file",
+            {"path": str(path.resolve()), "split": split, "limit": self.limit(split)},
+            {"instructions": self.instructions},
+            seed=0,
+            label=f"reference outputs for {split}",
+            inputs={"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+        )
+        return self._ensure(step)
+
+    def evaluation(
+        self,
+        outputs: Artifact,
+        reference: Artifact,
+        split: SplitName,
+        label: str,
+        policy: Artifact | None = None,
+    ) -> Artifact:
+        """Items of one policy's outputs against the reference's; KL where `policy` is given."""
+        config = {
+            "annotator": self._config["annotators"]["clean"],
+            "judge": self._settings.judge,
+            "gold": self._config["data"]["gold"],
+            "split": split,
+            "limit": self.limit(split),
+            "sampler": self._config["sampler"],
+            "decoding": self._training_decoding,
+            "kl_instructions": self._settings.evaluation.kl_instructions,
+        }
+        parents = {"outputs": outputs, "reference": reference, "instructions": self.instructions}
+        if self.needs_reward:
+            parents["reward"] = self.reward
+        if policy is not None:
+            parents |= {"policy": policy, "start": self.start}
+        step = Step(
+            "evaluation",
+            "farm.stages.evaluation:evaluate",
+            config,
+            parents,
+            seed=self._seed("evaluation", split),
+            label=f"{label} judged on {split}",
+        )
+        return self._ensure(step)
+
+
+def _resolved(node: Node) -> dict[str, str]:
+    """Content hashes or commits of what an object reads from outside the store."""
+    target = build(node)
+    resolve = getattr(target, "resolved", None)
+    found: dict[str, str] = {} if resolve is None else dict(resolve())
+    return found
