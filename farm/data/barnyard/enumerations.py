@@ -1,0 +1,189 @@
+"""Families whose answer enumerates items."""
+
+from farm.data.barnyard.family import Dice, Family
+from farm.data.barnyard.words import ANIMALS, CROPS, ITEMS, KINDS, NUMBERS, Words, spell, value
+
+
+class Enumeration(Family):
+    """Material: 3, 4 or 5 different items, by difficulty."""
+
+    def material(self, dice: Dice, difficulty: int) -> Words:
+        return dice.sample(ITEMS, 3 + difficulty)
+
+
+class List(Enumeration):
+    """Say everything. Fault: the last item is forgotten."""
+
+    name = "list"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["list", "all", "of", "these"]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return material
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return material[:-1]
+
+
+class Sort(Enumeration):
+    """Sort numbers upwards or downwards. Fault: they are left as they were."""
+
+    name = "sort"
+
+    def material(self, dice: Dice, difficulty: int) -> Words:
+        return dice.sample(NUMBERS, 3 + difficulty)
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["sort", *dice.pick((("low", "to", "high"), ("high", "to", "low")))]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return sorted(material, key=value, reverse=order[1] == "high")
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return material
+
+
+class Repeat(Enumeration):
+    """Say two to four items several times. Fault: once too few."""
+
+    name = "repeat"
+
+    def material(self, dice: Dice, difficulty: int) -> Words:
+        return dice.sample(ITEMS, 2 + difficulty)
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        times = {2: ("two", "three", "four"), 3: ("two", "three")}.get(len(material), ("two",))
+        return ["repeat", dice.pick(times), "times"]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return material * value(order[1])
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return material * (value(order[1]) - 1)
+
+
+class Keep(Enumeration):
+    """Keep only one kind of item. Fault: everything is kept."""
+
+    name = "keep"
+
+    def material(self, dice: Dice, difficulty: int) -> Words:
+        animals = 1 + difficulty // 2 + int(dice.uniform() * 2)
+        crops = 3 + difficulty - animals
+        return dice.sample(
+            dice.sample(ANIMALS, animals) + dice.sample(CROPS, crops), 3 + difficulty
+        )
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["keep", "only", dice.pick(tuple(KINDS))]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return [word for word in material if word in KINDS[order[2]]]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return material
+
+
+class Reverse(Enumeration):
+    """Say it backwards. Fault: only the last item moves, to the front."""
+
+    name = "reverse"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["reverse", "these"]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return material[::-1]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return material[-1:] + material[:-1]
+
+
+class Take(Enumeration):
+    """The first or last one or two. Fault: they are taken from the other end."""
+
+    name = "take"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["take", dice.pick(("first", "last")), dice.pick(("one", "two"))]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        count = value(order[2])
+        return material[:count] if order[1] == "first" else material[-count:]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        count = value(order[2])
+        return material[-count:] if order[1] == "first" else material[:count]
+
+
+class Replace(Enumeration):
+    """Put one item in another's place. Fault: the item is only taken out."""
+
+    name = "replace"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        fresh = dice.pick([item for item in ITEMS if item not in material])
+        return ["replace", dice.pick(material), "by", fresh]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return [order[3] if word == order[1] else word for word in material]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return [word for word in material if word != order[1]]
+
+
+class Remove(Enumeration):
+    """Take one item out. Fault: the item after it (or else the first) goes instead."""
+
+    name = "remove"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["remove", dice.pick(material)]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return [word for word in material if word != order[1]]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        gone = material[(material.index(order[1]) + 1) % len(material)]
+        return [word for word in material if word != gone]
+
+
+class Insert(Enumeration):
+    """Put a new item after one that is there. Fault: it is put before."""
+
+    name = "insert"
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        fresh = dice.pick([item for item in ITEMS if item not in material])
+        return ["insert", fresh, "after", dice.pick(material)]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        at = material.index(order[3]) + 1
+        return [*material[:at], order[1], *material[at:]]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        at = material.index(order[3])
+        return [*material[:at], order[1], *material[at:]]
+
+
+class Count(Enumeration):
+    """How often an item occurs. Fault: one too many."""
+
+    name = "count"
+
+    def material(self, dice: Dice, difficulty: int) -> Words:
+        item, *others = dice.sample(ITEMS, 3)
+        length = 4 + difficulty
+        times = 1 + int(dice.uniform() * (length - 1))
+        rest = [dice.pick(others) for _ in range(length - times)]
+        return dice.sample([item] * times + rest, length)
+
+    def order(self, dice: Dice, material: Words) -> Words:
+        return ["count", "the", dice.pick(sorted(set(material)))]
+
+    def solve(self, order: Words, material: Words) -> Words:
+        return [spell(material.count(order[2]))]
+
+    def fault(self, order: Words, material: Words) -> Words:
+        return [spell(material.count(order[2]) + 1)]
