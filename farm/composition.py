@@ -1,0 +1,259 @@
+"""Hydra behind one class: overrides checked with neighbours, configurations composed, jobs run."""
+
+import argparse
+import contextlib
+import re
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hydra._internal.callbacks import Callbacks
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra._internal.hydra import Hydra
+from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.object_type import ObjectType
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.errors import HydraException, OverrideParseException
+from hydra.types import HydraContext, RunMode
+from hydra.version import setbase
+from omegaconf import DictConfig, ListConfig, open_dict
+
+from farm.errors import ConfigError
+from farm.targets import join, suggest
+
+_ROOT = "config"
+_SEARCH_PATH = "pkg://conf"
+
+
+def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
+    """Hydra's options and the overrides, in any order; exits with status 2 on unknown options."""
+    parser = get_args_parser()
+    arguments: argparse.Namespace = parser.parse_intermixed_args(list(argv))
+    arguments.parser = parser
+    return arguments
+
+
+class Composer:
+    """Composes configurations out of `conf/` (and a folder of the user's own)."""
+
+    def __init__(self, config_dir: str | None = None) -> None:
+        setbase("1.3")
+        search_path = create_config_search_path(_SEARCH_PATH)
+        if config_dir is not None:
+            folder = Path(config_dir).resolve()
+            if not folder.is_dir():
+                raise ConfigError(f"--config-dir {config_dir}: there is no such folder.")
+            search_path.prepend(provider="command line", path=f"file://{folder}")
+        GlobalHydra.instance().clear()
+        self._hydra = Hydra.create_main_hydra2("farm", search_path)
+
+    # ------------------------------------------------------------------------------ composing
+
+    def compose(self, overrides: list[str]) -> DictConfig:
+        """The configuration of one job; raises `ConfigError` naming key and neighbours."""
+        config = self._compose_checked(overrides)
+        with open_dict(config):
+            del config["hydra"]
+        return config
+
+    @contextlib.contextmanager
+    def hydra_config(self, overrides: list[str]) -> Iterator[DictConfig]:
+        """The configuration of one job, while `HydraConfig` and `${hydra:...}` know it too."""
+        full = self._compose_checked(overrides)
+        HydraConfig.instance().set_config(full)
+        config = full.copy()
+        with open_dict(config):
+            del config["hydra"]
+        yield config
+
+    def _compose_checked(self, overrides: list[str]) -> DictConfig:
+        parsed = _parse(overrides)
+        choices = [override for override in parsed if self._is_choice(override)]
+        for override in choices:
+            self._check_choice(override)
+        base = self._compose([str(override.input_line) for override in choices])
+        for override in parsed:
+            if override not in choices:
+                self._check_key(override, base, choices)
+        return self._compose(overrides)
+
+    def _compose(self, overrides: list[str], mode: RunMode = RunMode.RUN) -> DictConfig:
+        try:
+            config: DictConfig = self._hydra.compose_config(_ROOT, overrides, mode)
+        except HydraException as error:
+            cause = f" {error.__cause__}" if error.__cause__ else ""
+            raise ConfigError(_one_line(f"{error}{cause}")) from None
+        return config
+
+    # ------------------------------------------------------------------------------- checking
+
+    @cached_property
+    def _groups(self) -> dict[str, list[str]]:
+        """All groups with their choices."""
+        loader = self._hydra.config_loader
+        return {
+            group: sorted(loader.get_group_options(group, ObjectType.CONFIG))
+            for group in self._hydra.list_all_config_groups()
+        }
+
+    def _is_choice(self, override: Override) -> bool:
+        return override.package is not None or override.key_or_group in self._groups
+
+    def _check_choice(self, override: Override) -> None:
+        group, value = override.key_or_group, override.value()
+        if group not in self._groups:
+            raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups)}")
+        values = value if isinstance(value, list) else [value]
+        for choice in values:
+            if choice is not None and str(choice) not in self._groups[group]:
+                raise ConfigError(
+                    f"{override.get_key_element()}={choice}: the group {group} has no such choice. "
+                    f"{suggest(choice, self._groups[group])}"
+                )
+
+    def _check_key(self, override: Override, base: DictConfig, choices: list[Override]) -> None:
+        """Check that an override's key exists. A new key (`+key=...`) is left to its class."""
+        key = override.key_or_group
+        if override.is_add() or override.is_force_add() or override.is_hydra_override():
+            return
+        packages = {str(name).partition("@")[2] for name in base.hydra.runtime.choices}
+        if key in packages and not override.is_delete():
+            name = next(n for n in base.hydra.runtime.choices if str(n).endswith(f"@{key}"))
+            raise ConfigError(f"{key}: choose it with {name}={override.value()}.")
+        lost = _first_unknown(base, key)
+        if lost is None:
+            return
+        path, siblings = lost
+        raise ConfigError(f"{path}: there is no such key. {self._hint(path, siblings, base)}")
+
+    def _hint(self, path: str, siblings: list[str], base: DictConfig) -> str:
+        group, _, rest = path.partition(".")
+        if rest:
+            others = [c for c in self._groups.get(group, []) if self._has(group, c, path)]
+            if others:
+                wanted = " or ".join(f"{group}={choice}" for choice in others)
+                return f"It is a key of {wanted}: add that choice."
+            return suggest(path.rpartition(".")[2], siblings)
+        elsewhere = [key for key in _all_keys(base) if key.rpartition(".")[2] == path]
+        if elsewhere:
+            return f"Did you mean {' or '.join(elsewhere[:3])}?"
+        return suggest(path, {*siblings, *(g for g in self._groups if "hydra" not in g)})
+
+    def _has(self, group: str, choice: str, path: str) -> bool:
+        try:
+            config = self._compose([f"{group}={choice}"])
+        except ConfigError:
+            return False
+        return _first_unknown(config, path) is None
+
+    # ---------------------------------------------------------------------------------- sweeps
+
+    def jobs(self, overrides: list[str]) -> list[list[str]]:
+        """The overrides of every job of a sweep: the product of all values given."""
+        parsed = _parse(overrides, sweep=True)
+        try:
+            jobs: list[list[str]] = BasicSweeper.split_arguments(parsed, max_batch_size=None)[0]
+        except HydraException as error:
+            raise ConfigError(_one_line(str(error))) from None
+        return jobs
+
+    def launch(
+        self, task: Callable[[DictConfig], int], overrides: list[str], jobs: list[list[str]]
+    ) -> list[int]:
+        """Hand the jobs to Hydra's launcher; the status of each."""
+        hydra_only = [job for job in overrides if job.lstrip("+~").startswith(("hydra.", "hydra/"))]
+        config = self._compose(hydra_only, RunMode.MULTIRUN)
+        context = HydraContext(self._hydra.config_loader, Callbacks(config))
+        launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=context, task_function=task, config=config
+        )
+        return [_status(result) for result in launcher.launch(jobs, initial_job_idx=0)]
+
+    # -------------------------------------------------------------------------------- questions
+
+    def answers(self, arguments: argparse.Namespace) -> bool:
+        """Answer --help, --cfg and Hydra's other questions; False when there is none."""
+        shared = {"config_name": _ROOT}
+        overrides = list(arguments.overrides)
+        if arguments.help:
+            self._hydra.app_help(**shared, args_parser=arguments.parser, args=arguments)
+        elif arguments.hydra_help:
+            self._hydra.hydra_help(**shared, args_parser=arguments.parser, args=arguments)
+        elif arguments.cfg:
+            self._compose_checked(overrides)
+            self._hydra.show_cfg(
+                **shared,
+                overrides=overrides,
+                cfg_type=arguments.cfg,
+                package=arguments.package,
+                resolve=arguments.resolve,
+            )
+        elif arguments.shell_completion:
+            self._hydra.shell_completion(**shared, overrides=overrides)
+        elif arguments.info:
+            self._hydra.show_info(arguments.info, **shared, overrides=overrides)
+        else:
+            return False
+        return True
+
+
+def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:
+    try:
+        parsed = OverridesParser.create().parse_overrides(overrides)
+    except OverrideParseException as error:
+        raise ConfigError(
+            f"'{error.override}' cannot be read: write KEY=VALUE, and quote what is special, as in "
+            f"'key=\"some text\"'. ({_one_line(str(error))})"
+        ) from None
+    for override in parsed:
+        if override.is_sweep_override() and not sweep:
+            raise ConfigError(
+                f"{override.input_line}: several values make a sweep: add -m. "
+                "A list is written key=[1,2]."
+            )
+    return parsed
+
+
+def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None:
+    """The path up to the first part of `key` that does not exist, and its siblings."""
+    node: Any = config
+    path = ""
+    for part in re.split(r"[.\[\]]+", key.rstrip("]")):
+        path = join(path, part)
+        if isinstance(node, ListConfig) and part.lstrip("-").isdigit():
+            known = [str(i) for i in range(len(node))]
+        else:
+            known = [str(k) for k in node] if isinstance(node, DictConfig) else []
+        if part not in known:
+            return path, [name for name in known if name != "hydra"]
+        child = node._get_node(int(part) if isinstance(node, ListConfig) else part)
+        node = child._maybe_dereference_node() if child is not None else None
+    return None
+
+
+def _all_keys(config: DictConfig, path: str = "") -> list[str]:
+    keys = []
+    for key in config:
+        if key == "hydra":
+            continue
+        keys.append(join(path, key))
+        node = config._get_node(key)
+        if isinstance(node, DictConfig) and not node._is_interpolation() and not node._is_none():
+            keys += _all_keys(node, join(path, key))
+    return keys
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())
+
+
+def _status(result: JobReturn) -> int:
+    if result.status is not JobStatus.COMPLETED:
+        return 1
+    return int(result.return_value or 0)

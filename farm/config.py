@@ -1,0 +1,275 @@
+"""From the command line to a checked configuration, before anything starts.
+
+`python -m farm.run method=ppo seed=1` composes `conf/config.yaml` with Hydra. Hydra accepts wrong
+types and unknown constructor keys, and names no neighbours of a mistyped word; so overrides are
+checked before it sees them and the composed configuration after. Nothing here imports torch.
+"""
+
+import argparse
+import hashlib
+import importlib.metadata
+import inspect
+import sys
+import traceback
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from farm.composition import Composer, parse_arguments
+from farm.errors import ConfigError, FarmError
+from farm.protocols import Scorer
+from farm.settings import (
+    ClusterSettings,
+    EvaluationSettings,
+    PairSettings,
+    Schema,
+    Settings,
+)
+from farm.targets import PARTIAL, TARGET, check_call, is_node, join, keywords, target_class
+
+__all__ = [
+    "ClusterSettings",
+    "EvaluationSettings",
+    "PairSettings",
+    "Settings",
+    "build",
+    "check",
+    "cli",
+    "component",
+    "compose",
+    "result_config",
+    "settings",
+    "target_class",
+]
+
+Task = Callable[[DictConfig], int]
+Node = Mapping[str, Any] | DictConfig
+
+
+@dataclass(frozen=True)
+class _DataKeys:
+    gold: Scorer | None
+    headline_excludes: list[str]
+
+
+@dataclass(frozen=True)
+class _ModelKeys:
+    max_prompt_tokens: int
+    max_new_tokens: int
+
+
+_PIPELINE_KEYS: dict[str, type[Any]] = {"data": _DataKeys, "model": _ModelKeys}
+"""Keys beside a node's constructor keywords that the pipeline reads."""
+
+_OURS = frozenset({"farm", "simulators", "methods"})
+
+
+# --------------------------------------------------------------------------------- composing
+
+
+def compose(overrides: Sequence[str] = ()) -> DictConfig:
+    """The configuration that the command line `overrides` asks for, checked."""
+    config = Composer().compose(list(overrides))
+    check(config)
+    return config
+
+
+def plain(node: Node) -> dict[str, Any]:
+    """A node as dicts and lists, interpolations resolved."""
+    if not isinstance(node, DictConfig):
+        return dict(node)
+    try:
+        container = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"{error.full_key or 'config'}: {error.msg or error}") from None
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def component(config: Node, name: str) -> dict[str, Any]:
+    """The top-level node `name` without the keys that the pipeline reads itself."""
+    return _without_pipeline_keys(name, plain(config)[name])
+
+
+def settings(config: Node) -> Settings:
+    """The typed plain keys of a checked configuration."""
+    return Settings.from_plain(plain(config))
+
+
+def _without_pipeline_keys(name: str, node: Mapping[str, Any]) -> dict[str, Any]:
+    own = _pipeline_keys(name)
+    return {key: value for key, value in node.items() if key not in own}
+
+
+def _pipeline_keys(name: str) -> set[str]:
+    return (
+        {field.name for field in fields(_PIPELINE_KEYS[name])} if name in _PIPELINE_KEYS else set()
+    )
+
+
+# ---------------------------------------------------------------------------------- checking
+
+
+def check(config: DictConfig) -> None:
+    """Check all keys, types and choices, then build every node once; raises `ConfigError`.
+
+    Constructors are cheap and check their values, so building finds what types cannot say.
+    """
+    values = plain(config)
+    for name, kind in _PIPELINE_KEYS.items():
+        node = values.get(name)
+        if not isinstance(node, dict):
+            continue
+        read = {key: node.pop(key) for key in _pipeline_keys(name) & node.keys()}
+        check_call(kind, read, name, partial=False)
+        _build_inside(read, name)
+    check_call(Schema, values, "", partial=False)
+    _build_inside(values, "")
+    Settings.from_plain(values)
+
+
+def _build_inside(values: Mapping[str, Any], path: str) -> None:
+    for key, value in values.items():
+        _build(value, join(path, key))
+
+
+# ---------------------------------------------------------------------------------- building
+
+
+def build(node: Node, **arguments: Any) -> Any:
+    """The object that a node describes, nested nodes first.
+
+    A node with `_partial_: true` gives a callable that waits for the rest of its arguments;
+    `arguments` given here complete it.
+    """
+    values = {**plain(node), **arguments}
+    if arguments:
+        values.pop(PARTIAL, None)
+    return _build(values, "")
+
+
+def _build(value: Any, path: str) -> Any:
+    if isinstance(value, list):
+        return [_build(entry, f"{path}[{index}]") for index, entry in enumerate(value)]
+    if not isinstance(value, Mapping):
+        return value
+    arguments = {key: _build(entry, join(path, key)) for key, entry in keywords(value).items()}
+    if not is_node(value):
+        return arguments
+    cls: Callable[..., Any] = target_class(value[TARGET])
+    if value.get(PARTIAL):
+        return partial(cls, **arguments)
+    try:
+        return cls(**arguments)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{path or value[TARGET]}: {error}") from error
+
+
+# -------------------------------------------------------------------------------------- keys
+
+
+def result_config(node: Node) -> Any:
+    """What of a node changes results: for artefacts' keys.
+
+    Constructor keys listed in a class's `key_excludes` are left out, and its `stage_version` is
+    put in; a class from outside brings its source's hash and its distribution's version instead.
+    """
+    return _result(plain(node))
+
+
+def _result(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_result(entry) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    if not is_node(value):
+        return {key: _result(entry) for key, entry in value.items()}
+    cls = target_class(value[TARGET])
+    excluded: frozenset[str] = getattr(cls, "key_excludes", frozenset())
+    kept = {k: _result(v) for k, v in keywords(value).items() if k not in excluded}
+    return {TARGET: value[TARGET], **kept, **_version(cls)}
+
+
+def _version(cls: type[Any]) -> dict[str, Any]:
+    package = cls.__module__.split(".")[0]
+    if package in _OURS:
+        return {"stage_version": cls.stage_version}
+    source = Path(inspect.getfile(cls)).read_bytes()
+    names = importlib.metadata.packages_distributions().get(package, [])
+    return {
+        "source": hashlib.sha256(source).hexdigest()[:16],
+        "distributions": {name: importlib.metadata.version(name) for name in sorted(set(names))},
+    }
+
+
+# ------------------------------------------------------------------------------ command line
+
+
+def cli(task: Task, argv: Sequence[str] | None = None) -> int:
+    """Run `task` on the configuration that the command line asks for; returns the exit status.
+
+    2 is a mistake in the configuration, found before anything starts. In a sweep (`-m`) every
+    job's configuration is checked before the first begins, a job that fails does not stop the
+    others, and the status is that of the first failure.
+    """
+    arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
+    return _guarded(lambda: _dispatch(arguments, task))
+
+
+def _dispatch(arguments: argparse.Namespace, task: Task) -> int:
+    composer = Composer(arguments.config_dir)
+    if composer.answers(arguments):
+        return 0
+    jobs = composer.jobs(arguments.overrides) if arguments.multirun else [arguments.overrides]
+    for job in jobs:
+        _check_job(composer, job, jobs)
+    if arguments.multirun:
+        statuses = composer.launch(partial(_job, task), arguments.overrides, jobs)
+        return next((status for status in statuses if status), 0)
+    with composer.hydra_config(arguments.overrides) as config:
+        return task(config)
+
+
+def _check_job(composer: Composer, job: list[str], jobs: Sequence[list[str]]) -> None:
+    try:
+        check(composer.compose(job))
+    except ConfigError as error:
+        where = f" (in the job {' '.join(job)})" if len(jobs) > 1 else ""
+        raise ConfigError(f"{error}{where}") from None
+
+
+def _job(task: Task, config: DictConfig) -> int:
+    """One job of a sweep: its failures are reported and returned, not raised."""
+    job = HydraConfig.get()
+    print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
+    return _guarded(lambda: task(config), unexpected=_report_traceback)
+
+
+def _guarded(action: Callable[[], int], unexpected: Callable[[], int] | None = None) -> int:
+    try:
+        return action()
+    except FarmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        if unexpected is not None:
+            raise
+        print("interrupted", file=sys.stderr)
+        return 130
+    except Exception:
+        if unexpected is None:
+            raise
+        return unexpected()
+
+
+def _report_traceback() -> int:
+    traceback.print_exc()
+    return 1

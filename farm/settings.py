@@ -1,0 +1,162 @@
+"""The typed form of the configuration's plain keys: those that name no class.
+
+Field names are the yaml's keys; the yaml files of `conf/` hold the defaults and their sources.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+from farm.errors import ConfigError
+from farm.protocols import Annotator, InstructionSource, Learner, ModelSource, RewardLearner, Scorer
+from farm.protocols import Tuning as TuningProtocol
+from farm.types import Decoding
+
+
+def _at_least(lowest: float, key: str, *values: float | None) -> None:
+    for value in values:
+        if value is not None and value < lowest:
+            raise ConfigError(f"{key}: {value} is too small; give {lowest} or more.")
+
+
+@dataclass(frozen=True)
+class PairSettings:
+    """How the pairs that annotators label are made."""
+
+    per_instruction: int
+    """Pairs of answers sampled for each instruction of the split `preference`."""
+    instructions: int | None
+    """How many of the split's instructions are used; None is all."""
+    temperature: float
+    """At which the start policy answers."""
+
+    def __post_init__(self) -> None:
+        _at_least(1, "pairs.per_instruction", self.per_instruction)
+        _at_least(1, "pairs.instructions", self.instructions)
+        _at_least(0, "pairs.temperature", self.temperature)
+
+
+@dataclass(frozen=True)
+class EvaluationSettings:
+    """How policies are measured."""
+
+    reference: str | None
+    """The opponent: a policy directory, a hub name or a file of outputs. None is the start policy
+    at its best temperature."""
+    temperatures: tuple[float, ...]
+    """At which the start policy is shown, and among which the default reference is chosen."""
+    validation_instructions: int | None
+    """Instructions on which checkpoints are compared; None is the whole split."""
+    evaluation_instructions: int | None
+    """Instructions of the one final look; None is the whole split."""
+    kl_instructions: int
+    """Instructions whose sampled answers give the KL divergence from the start policy."""
+    longest_of: int
+    """Samples among which the longest-answer control takes the longest."""
+    samples: int
+    """Answers shown side by side in the report."""
+    judge_chunk: int
+    """Pairs that go to the annotators in one call; progress is kept after each."""
+
+    def __post_init__(self) -> None:
+        if not self.temperatures:
+            raise ConfigError("evaluation.temperatures: give at least one temperature.")
+        _at_least(0, "evaluation.temperatures", *self.temperatures)
+        _at_least(1, "evaluation.validation_instructions", self.validation_instructions)
+        _at_least(1, "evaluation.evaluation_instructions", self.evaluation_instructions)
+        _at_least(1, "evaluation.kl_instructions", self.kl_instructions)
+        _at_least(1, "evaluation.longest_of", self.longest_of)
+        _at_least(0, "evaluation.samples", self.samples)
+        _at_least(1, "evaluation.judge_chunk", self.judge_chunk)
+
+
+@dataclass(frozen=True)
+class ClusterSettings:
+    """Where Ray runs and how patient we are with it."""
+
+    address: str
+    """`local` starts Ray here; `auto` or HOST:PORT joins a running cluster."""
+    num_cpus: int | None
+    """CPU cores that torch may use; None is all."""
+    max_restarts: int
+    """How often a stage whose worker died or hung is continued by a new worker."""
+    start_timeout_s: float
+    call_timeout_s: float
+    """How long a worker may show no progress before it counts as hung."""
+    object_store_memory_bytes: int
+    """Shared memory for Ray's objects, where Ray is started here."""
+
+    def __post_init__(self) -> None:
+        _at_least(1, "cluster.num_cpus", self.num_cpus)
+        _at_least(0, "cluster.max_restarts", self.max_restarts)
+        _at_least(1, "cluster.start_timeout_s", self.start_timeout_s)
+        _at_least(1, "cluster.call_timeout_s", self.call_timeout_s)
+        _at_least(2**26, "cluster.object_store_memory_bytes", self.object_store_memory_bytes)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The plain keys of a run."""
+
+    seed: int
+    name: str
+    """Shown in the name of the run's folder."""
+    start: Literal["sft", "instruct"]
+    """Learning begins from the SFT policy, or from the model as it is."""
+    dry_run: bool
+    """Say which stages would run, and run none."""
+    runs_dir: str
+    """Folder of the store and of all runs."""
+    decoding: Decoding
+    """How learned policies are decoded in evaluation."""
+    pairs: PairSettings
+    evaluation: EvaluationSettings
+    cluster: ClusterSettings
+
+    def __post_init__(self) -> None:
+        _at_least(0, "seed", self.seed)
+        _at_least(0, "decoding.temperature", self.decoding.temperature)
+        _at_least(1, "decoding.max_new_tokens", self.decoding.max_new_tokens)
+
+    @staticmethod
+    def from_plain(config: Mapping[str, Any]) -> "Settings":
+        """From a resolved and checked configuration."""
+        plain = {field.name: config[field.name] for field in fields(Settings)}
+        evaluation = dict(config["evaluation"])
+        evaluation["temperatures"] = tuple(map(float, evaluation["temperatures"]))
+        plain["decoding"] = Decoding(**config["decoding"])
+        plain["pairs"] = PairSettings(**config["pairs"])
+        plain["evaluation"] = EvaluationSettings(**evaluation)
+        plain["cluster"] = ClusterSettings(**config["cluster"])
+        return Settings(**plain)
+
+
+@dataclass(frozen=True)
+class AnnotatorNodes:
+    """`clean` is the pool with its biases; `train` is `clean` inside noise, order and cache."""
+
+    clean: Annotator
+    train: Annotator
+
+
+@dataclass(frozen=True)
+class EvaluatorNodes:
+    """`judge` is another annotator than those who trained, or null."""
+
+    judge: Annotator | None
+
+
+@dataclass(frozen=True)
+class Schema(Settings):
+    """All keys of the configuration, with what each must be. Never instantiated."""
+
+    data: InstructionSource
+    model: ModelSource
+    annotators: AnnotatorNodes
+    evaluators: EvaluatorNodes
+    reward: RewardLearner | Scorer
+    method: Learner
+    sft: Learner
+    tuning: TuningProtocol
+    sampler: Any
+    tracking: Any

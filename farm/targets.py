@@ -1,0 +1,274 @@
+"""Config nodes and the classes they name: find the class, check the node against its constructor.
+
+A node is a plain mapping with `_target_`. Its other keys are the constructor's keywords, so the
+constructor's signature and type hints are the schema. The classes' modules import nothing heavy
+at module level, which keeps these checks quick.
+"""
+
+import difflib
+import importlib
+import inspect
+import pkgutil
+import sys
+import types
+import typing
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Union
+
+from farm.errors import ConfigError
+
+TARGET = "_target_"
+PARTIAL = "_partial_"
+MISSING = "???"
+
+
+def is_node(value: object) -> bool:
+    """Whether a config value names a class."""
+    return isinstance(value, Mapping) and TARGET in value
+
+
+def keywords(node: Mapping[str, Any]) -> dict[str, Any]:
+    """The constructor's keywords in a node."""
+    return {key: value for key, value in node.items() if key not in (TARGET, PARTIAL)}
+
+
+def suggest(word: object, candidates: Iterable[object]) -> str:
+    """A sentence naming the candidates nearest to a mistyped word, or all when none is near."""
+    names = sorted({str(candidate) for candidate in candidates})
+    near = difflib.get_close_matches(str(word), names, n=3, cutoff=0.6)
+    if near:
+        return f"Did you mean {' or '.join(near)}?"
+    return f"Choose from: {', '.join(names)}." if names else "There is nothing to choose from."
+
+
+def join(path: str, key: object) -> str:
+    """The dotted path of a key below `path`."""
+    return f"{path}.{key}" if path else str(key)
+
+
+# ------------------------------------------------------------------------------------ classes
+
+
+def target_class(target: str) -> type[Any]:
+    """The class that a `_target_` names; raises `ConfigError` with the nearest names."""
+    module_name, _, class_name = str(target).rpartition(".")
+    if not module_name:
+        raise ConfigError(f"'{target}' is no dotted path of a class, such as methods.ppo.PPO.")
+    if module_name.split(".")[0] in sys.stdlib_module_names:
+        raise ConfigError(f"'{target}' is Python's own; name a class of farm or of your package.")
+    found = getattr(_module(module_name, target), class_name, None)
+    if not inspect.isclass(found):
+        problem = "is not a class" if found is not None else "does not exist"
+        names = _classes(sys.modules[module_name])
+        raise ConfigError(f"'{target}' {problem}. {suggest(class_name, names)}")
+    return found
+
+
+def _module(name: str, target: str) -> types.ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise ConfigError(f"'{target}' needs the package '{error.name}': install it.") from None
+        parent, _, child = error.name.rpartition(".")
+        siblings = _modules(parent)
+        hint = suggest(child, siblings) if siblings else "Is its folder on the Python path?"
+        raise ConfigError(f"'{target}': there is no module '{error.name}'. {hint}") from None
+
+
+def _modules(package: str) -> list[str]:
+    search = importlib.import_module(package).__path__ if package else [str(Path.cwd())]
+    return [module.name for module in pkgutil.iter_modules(search)]
+
+
+def _classes(module: types.ModuleType) -> list[str]:
+    return [
+        name
+        for name, value in vars(module).items()
+        if inspect.isclass(value) and value.__module__ == module.__name__ and name[0] != "_"
+    ]
+
+
+# ------------------------------------------------------------------------------------- checks
+
+
+def check_node(node: Mapping[str, Any], path: str) -> None:
+    """Check a node and all nodes inside it against their classes' constructors."""
+    try:
+        cls = target_class(node[TARGET])
+    except ConfigError as error:
+        raise ConfigError(f"{path}.{TARGET}: {error}") from None
+    check_call(cls, keywords(node), path, partial=node.get(PARTIAL) is True)
+
+
+def check_call(cls: type[Any], values: Mapping[str, Any], path: str, *, partial: bool) -> None:
+    """Check that `cls(**values)` has known keys, all it needs, and values of the right types."""
+    parameters = _parameters(cls)
+    open_ended = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(cls).parameters.values())
+    for key in values:
+        if key not in parameters and not open_ended:
+            raise ConfigError(
+                f"{join(path, key)}: {cls.__name__} has no such key. {suggest(key, parameters)}"
+            )
+    for key, parameter in parameters.items():
+        hint = parameter.annotation
+        if key in values:
+            check_value(values[key], hint, join(path, key))
+        elif parameter.default is parameter.empty and not partial:
+            raise ConfigError(
+                f"{join(path, key)} is not set: {cls.__name__} needs {describe(hint)}."
+            )
+
+
+def _parameters(cls: type[Any]) -> dict[str, inspect.Parameter]:
+    """A constructor's keywords with their type hints resolved."""
+    try:
+        hints = typing.get_type_hints(cls.__init__)
+    except NameError:  # hints that exist for type checkers only: then the names alone are checked
+        hints = {}
+    return {
+        name: parameter.replace(annotation=hints.get(name, Any))
+        for name, parameter in inspect.signature(cls).parameters.items()
+        if parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+    }
+
+
+def check_value(value: object, hint: Any, path: str) -> None:
+    """Check one value against a type hint; nested nodes are checked too."""
+    if value == MISSING:
+        raise ConfigError(f"{path} must be given: {path}=VALUE, where VALUE is {describe(hint)}.")
+    if is_node(value):
+        check_node(typing.cast(Mapping[str, Any], value), path)
+        _check_role(typing.cast(Mapping[str, Any], value), hint, path)
+    elif not _matches(value, hint, path):
+        raise ConfigError(f"{path}: {_show(value)} is not {describe(hint)}.{_near(value, hint)}")
+
+
+def _near(value: object, hint: Any) -> str:
+    choices = [choice for option in _options(hint) for choice in _choices(option)]
+    return f" {suggest(value, choices)}" if choices else ""
+
+
+def _options(hint: Any) -> tuple[Any, ...]:
+    """The alternatives of a union; of any other hint, itself."""
+    if typing.get_origin(hint) in (Union, types.UnionType):
+        return typing.get_args(hint)
+    return (hint,)
+
+
+def _choices(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+
+
+def _matches(value: object, hint: Any, path: str) -> bool:
+    options = _options(hint)
+    if len(options) > 1:
+        return any(_matches(value, option, path) for option in options)
+    if hint is Any or isinstance(hint, typing.TypeVar) or hint is object:
+        return _check_inside(value, path)
+    origin = typing.get_origin(hint) or hint
+    if origin is Literal:
+        return any(value == c and type(value) is type(c) for c in _choices(hint))
+    if isinstance(value, Mapping):
+        return _matches_mapping(value, hint, origin, path)
+    if isinstance(value, list):
+        return _matches_sequence(value, hint, origin, path)
+    return _matches_scalar(value, origin)
+
+
+def _matches_scalar(value: object, kind: Any) -> bool:
+    if value is None or isinstance(value, bool):
+        return kind in ((type(None), None) if value is None else (bool,))
+    if kind is float:
+        return isinstance(value, int | float)
+    if kind is Path:
+        return isinstance(value, str)
+    return kind in (int, str) and isinstance(value, kind)
+
+
+def _matches_mapping(value: Mapping[str, Any], hint: Any, origin: Any, path: str) -> bool:
+    if hasattr(origin, "__dataclass_fields__"):
+        check_call(origin, value, path, partial=False)
+        return True
+    if not _is_kind(origin, Mapping, dict):
+        return False
+    item = (*typing.get_args(hint), Any, Any)[1]
+    for key, entry in value.items():
+        check_value(entry, item, join(path, key))
+    return True
+
+
+def _matches_sequence(value: list[Any], hint: Any, origin: Any, path: str) -> bool:
+    if not _is_kind(origin, Sequence, list, tuple, Collection, Iterable, frozenset, set):
+        return False
+    args = typing.get_args(hint) or (Any,)
+    fixed = origin is tuple and args[-1] is not Ellipsis
+    if fixed and len(args) != len(value):
+        return False
+    for index, entry in enumerate(value):
+        check_value(entry, args[index] if fixed else args[0], f"{path}[{index}]")
+    return True
+
+
+def _is_kind(origin: Any, *kinds: Any) -> bool:
+    return any(origin is kind for kind in kinds)
+
+
+def _check_inside(value: object, path: str) -> bool:
+    """Where any value will do, nodes inside it are still checked."""
+    entries: Iterable[tuple[object, object]] = ()
+    if isinstance(value, Mapping):
+        entries = value.items()
+    elif isinstance(value, list):
+        entries = enumerate(value)
+    for key, entry in entries:
+        check_value(entry, Any, join(path, key))
+    return True
+
+
+def _check_role(node: Mapping[str, Any], hint: Any, path: str) -> None:
+    """Check that a node's class has what the protocols in the hint ask for."""
+    roles = [option for option in _options(hint) if getattr(option, "_is_protocol", False)]
+    if not roles or node.get(PARTIAL):
+        return
+    cls = target_class(node[TARGET])
+    if not any(all(hasattr(cls, name) for name in _members(role)) for role in roles):
+        wanted = " or ".join(f"{role.__name__} ({', '.join(_members(role))})" for role in roles)
+        raise ConfigError(f"{path}.{TARGET}: {node[TARGET]} is no {wanted}.")
+
+
+def _members(protocol: Any) -> list[str]:
+    names = {*vars(protocol), *getattr(protocol, "__annotations__", {})}
+    return sorted(name for name in names if not name.startswith("_"))
+
+
+def _show(value: object) -> str:
+    return "null" if value is None else repr(value)
+
+
+_WORDS = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    Path: "a path",
+    type(None): "null",
+    None: "null",
+    Any: "a value",
+}
+
+
+def describe(hint: Any) -> str:
+    """A type hint in words, for errors."""
+    options = _options(hint)
+    if len(options) > 1:
+        return " or ".join(describe(option) for option in options)
+    if _choices(hint):
+        return f"one of {', '.join(map(str, _choices(hint)))}"
+    origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
+    if _is_kind(origin, Sequence, list, tuple, Collection, Iterable, frozenset, set):
+        return f"a list, each entry {describe(args[0])}" if args else "a list"
+    if _is_kind(origin, Mapping, dict):
+        return "a mapping"
+    return _WORDS.get(origin, f"a node with _target_ ({getattr(origin, '__name__', origin)})")
