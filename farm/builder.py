@@ -120,11 +120,15 @@ class Planner:
     def __init__(self, store: Store, console: Console) -> None:
         self._store = store
         self._console = console
+        self.missing = 0
+        self.reused = 0
 
     def ensure(self, step: Step) -> Artifact:
         """Where the step's artefact is or would be."""
         found = self._store.find(step.stage, step.key)
         self._console.planned(step.label, step.key, reused=found is not None)
+        self.missing += found is None
+        self.reused += found is not None
         return found or self._store.at(step.stage, step.key)
 
 

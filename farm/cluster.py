@@ -10,8 +10,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from farm.config import ClusterSettings
 from farm.errors import ClusterError, FarmError
+from farm.settings import ClusterSettings
 from farm.stages.job import Job
 from farm.worker import Progress, Worker
 
@@ -31,16 +31,17 @@ class Cluster:
     def run(self, job: Job, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         """Run a job on a worker. A worker that dies or hangs is replaced, and the new one continues
         from the job's work folder, at most `cluster.max_restarts` times; then ClusterError."""
-        for attempt in range(self._settings.max_restarts + 1):
+        for restarts_left in reversed(range(self._settings.max_restarts + 1)):
             try:
                 return self._attempt(job, on_progress)
             except _WorkerLost as lost:
                 self._stop_worker()
-                self._say(f"{job.stage}: {lost} (restart {attempt + 1})")
+                reason = str(lost)
+                self._say(f"{job.stage}: {reason}; {restarts_left} restarts left")
         raise ClusterError(
-            f"Stage {job.stage} lost its worker {self._settings.max_restarts + 1} times "
-            f"(cluster.max_restarts={self._settings.max_restarts}). Its partial work is kept in "
-            f"{job.work}; the workers' logs are in Ray's session folder."
+            f"Stage {job.stage} lost its worker {self._settings.max_restarts + 1} times, the last "
+            f"time because of {reason} (cluster.max_restarts={self._settings.max_restarts}). Its "
+            f"partial work is kept in {job.work}; the workers' logs are in Ray's session folder."
         )
 
     def _attempt(self, job: Job, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
@@ -67,7 +68,7 @@ class Cluster:
                 raise error.cause from None
             raise
         except (RayActorError, ray.exceptions.GetTimeoutError) as error:
-            raise _WorkerLost("the worker died") from error
+            raise _WorkerLost("the death of its process") from error
         return results
 
     def _warm_worker(self) -> Any:

@@ -13,12 +13,14 @@ from typing import Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
-from farm.config import Settings, build, target_class
+from farm.config import build, target_class
 from farm.errors import ConfigError
 from farm.protocols import RewardLearner
 from farm.seeds import derive
+from farm.settings import Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.types import SplitName
+from farm.caveats import shared_judges
 
 Node = Mapping[str, Any]
 
@@ -136,7 +138,7 @@ class Pipeline:
     @cached_property
     def policy(self) -> Artifact:
         """What the method learned."""
-        return self._fit(self._config["method"], self._settings.method_label, self.start)
+        return self._fit(self._config["method"], self._settings.name, self.start)
 
     def checkpoint(self, step: int) -> Artifact:
         """The method's policy at one step."""
@@ -263,6 +265,30 @@ class Pipeline:
         policy = self._model(node, "reference policy")
         return self.outputs(policy, split, self._settings.decoding.temperature, "reference")
 
+    def is_reference(self, temperature: float) -> bool:
+        """Whether the start at this temperature is the reference."""
+        return (
+            self._settings.evaluation.reference is None
+            and temperature == self.reference_temperature
+        )
+
+    def reference_description(self) -> dict[str, Any]:
+        """The opponent, for the report."""
+        reference = self._settings.evaluation.reference
+        if reference is not None:
+            return {"description": reference, "path": reference, "temperature": None}
+        temperature = self.reference_temperature
+        return {
+            "description": f"the start policy at temperature {temperature:g}, its best by the pool",
+            "path": str(self.start.path),
+            "temperature": temperature,
+        }
+
+    @property
+    def _held_out_judge(self) -> Node | None:
+        judge: Node | None = self._config["evaluators"]["judge"]
+        return None if shared_judges(self._config) else judge
+
     @property
     def reference_temperature(self) -> float:
         """The start's best temperature."""
@@ -297,7 +323,7 @@ class Pipeline:
         """Items of one policy's outputs against the reference's; KL where `policy` is given."""
         config = {
             "annotator": self._config["annotators"]["clean"],
-            "judge": self._settings.judge,
+            "judge": self._held_out_judge,
             "gold": self._config["data"]["gold"],
             "split": split,
             "limit": self.limit(split),

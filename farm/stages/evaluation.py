@@ -134,7 +134,7 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
     policy = policy_ref(job.parents["policy"], vars_of(decoding))
     start = policy_ref(job.parents["start"], vars_of(decoding))
-    sampler = build(job.config["sampler"], policy=policy)
+    sampler = build(job.config["sampler"])(policy=policy)
     samples = sampler.sample(chosen, n=1, seed=derive(job.seed, "kl"))
     kl[: len(chosen)] = policy_kl(policy.path, start.path, chosen, [c.text for c in samples])
     return kl

@@ -19,7 +19,7 @@ def sample(job: Job) -> dict[str, Any]:
         job.parents["instructions"], job.config["split"], job.config["limit"]
     )
     policy = policy_ref(job.parents["policy"], job.config["decoding"])
-    sampler = build(job.config["sampler"], policy=policy)
+    sampler = build(job.config["sampler"])(policy=policy)
     completions: list[Completion] = []
     for chunk in chunks(instructions, _CHUNK):
         completions += sampler.sample(chunk, n=job.config["n"], seed=job.seed)

@@ -1,0 +1,163 @@
+"""The main job: from a configuration to a run folder with a win-rate curve."""
+
+import signal
+import threading
+from collections.abc import Mapping
+from contextlib import closing
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from farm.artifacts import Store
+from farm.builder import Builder, Planner, versions
+from farm.cluster import Cluster
+from farm.console import Console
+from farm.measure import Figures, Measurement
+from farm.pipeline import Pipeline
+from farm.run_folder import RunFolder, run_folder
+from farm.settings import Settings
+from farm.stages.policy import training_metrics
+from farm.caveats import run_warnings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+def run(config: Mapping[str, Any], config_yaml: str) -> int:
+    """Run one configuration (resolved and checked); returns the exit status."""
+    settings = Settings.from_plain(config)
+    console = Console()
+    runs = Path(settings.runs_dir)
+    store = Store(runs / "store")
+    if settings.dry_run:
+        return _plan(config, settings, store, console)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
+    with (
+        run_folder(runs, settings.name, config) as folder,
+        closing(Cluster(settings.cluster, console.message)) as cluster,
+    ):
+        console.message(f"{settings.name}: {folder.path}")
+        builder = Builder(store, cluster, console)
+        _Run(config, settings, builder, folder, console).go(config_yaml)
+    return 0
+
+
+def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: Console) -> int:
+    console.message("Planned stages, up to the learned policy (dry_run=true):")
+    planner = Planner(store, console)
+    pipeline = Pipeline(config, settings, planner)
+    _ = pipeline.policy
+    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    return 0
+
+
+class _Run:
+    """One run: learn, measure, write."""
+
+    def __init__(
+        self,
+        config: Mapping[str, Any],
+        settings: Settings,
+        builder: Builder,
+        folder: RunFolder,
+        console: Console,
+    ) -> None:
+        self._config = config
+        self._settings = settings
+        self._builder = builder
+        self._folder = folder
+        self._console = console
+        self._pipeline = Pipeline(config, settings, builder)
+        self._info: dict[str, Any] = {
+            "name": settings.name,
+            "seed": settings.seed,
+            "method": settings.name,
+            "warnings": run_warnings(config),
+            "versions": versions(),
+        }
+
+    def go(self, config_yaml: str) -> None:
+        """Learn, measure, write the tables and the report."""
+        for warning in self._info["warnings"]:
+            self._console.message(f"warning: {warning}")
+        self._folder.begin(config_yaml, self._info)
+        self._print_example()
+        figures = self._measure()
+        self._write(figures)
+        self._report()
+
+    def _print_example(self) -> None:
+        """One decoded, masked training example, so that a wrong prompt format shows at once."""
+        example = self._pipeline.start.path / "example.txt"
+        _ = self._pipeline.policy
+        if not example.exists():
+            example = self._pipeline.policy.path / "example.txt"
+        if example.exists():
+            self._console.message(f"one training example\n{example.read_text().rstrip()}")
+
+    @property
+    def _uses_judgments(self) -> bool:
+        return any(timing.stage == "judgments" for timing in self._builder.timings)
+
+    def _measure(self) -> Figures:
+        evaluation = self._settings.evaluation
+        labels = self._pipeline.judgments.manifest["results"] if self._uses_judgments else {}
+        self._info |= {"labels": labels.get("labels", 0), "cost_usd": labels.get("cost_usd", 0.0)}
+        measurement = Measurement(
+            self._pipeline,
+            temperature=self._settings.decoding.temperature,
+            temperatures=list(evaluation.temperatures),
+            excluded=frozenset(self._config["data"]["headline_excludes"]),
+            seed=self._settings.seed,
+        )
+        return measurement.figures(labels=self._info["labels"], cost_usd=self._info["cost_usd"])
+
+    def _write(self, figures: Figures) -> None:
+        path = self._folder.path
+        figures.curve.to_parquet(path / "curve.parquet", index=False)
+        figures.curve_items.to_parquet(path / "curve_items.parquet", index=False)
+        figures.final.to_parquet(path / "final.parquet", index=False)
+        self._samples(figures).to_parquet(path / "samples.parquet", index=False)
+        pipeline = self._pipeline
+        learned = {"sft": pipeline.start, self._settings.name: pipeline.policy}
+        if pipeline.needs_reward:
+            learned["reward"] = pipeline.reward
+        self._folder.write_metrics({n: training_metrics(a.path) for n, a in learned.items()})
+        reward = pipeline.reward.manifest["results"] if pipeline.needs_reward else None
+        self._folder.write_info(
+            {
+                **self._info,
+                "status": "finished",
+                "selected_step": figures.selected_step,
+                "last_step": figures.last_step,
+                "reference": pipeline.reference_description(),
+                "reward_model": reward,
+                "stages": [vars(timing) for timing in self._builder.timings],
+            }
+        )
+
+    def _samples(self, figures: Figures) -> "pd.DataFrame":
+        """Side-by-side answers of the reference and the selected checkpoint."""
+        from farm.evaluation.samples import side_by_side
+        from farm.stages.instructions import load_split
+        from farm.stages.outputs import first_texts
+
+        split = "evaluation"
+        instructions = load_split(
+            self._pipeline.instructions.path, split, self._pipeline.limit(split)
+        )
+        references = first_texts(self._pipeline.reference_outputs(split).path, instructions)
+        return side_by_side(
+            figures.selected_items, instructions, references,
+            count=self._settings.evaluation.samples, seed=self._settings.seed,
+        )  # fmt: skip
+
+    def _report(self) -> None:
+        from farm.analysis import load_run
+        from farm.reporting.report import write_report
+        from farm.reporting.tables import print_tables
+
+        report = write_report(self._folder.path)
+        print_tables(load_run(self._folder.path), self._console.rich)
+        for written in ("curve.parquet", "final.parquet", "metrics.jsonl", report.name):
+            self._console.message(str(self._folder.path / written))

@@ -1,0 +1,39 @@
+"""Functions that test jobs run in real workers."""
+
+import os
+import signal
+import time
+from typing import Any
+
+from farm.errors import DataError
+from farm.stages.job import Job
+
+
+def count(job: Job) -> dict[str, Any]:
+    """Count to three, one file per number, dying before `config['dies_before']` the first time."""
+    for number in range(3):
+        done = job.work / f"{number}"
+        if number == job.config.get("dies_before") and not (job.work / "died").exists():
+            (job.work / "died").touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        if not done.exists():
+            done.write_text(str(os.getpid()))
+        job.progress(number + 1, 3)
+    return {"pids": sorted({(job.work / str(n)).read_text() for n in range(3)})}
+
+
+def die(job: Job) -> dict[str, Any]:
+    """Always die."""
+    os.kill(os.getpid(), signal.SIGKILL)
+    return {}
+
+
+def hang(job: Job) -> dict[str, Any]:
+    """Never report progress."""
+    time.sleep(600)
+    return {}
+
+
+def refuse(job: Job) -> dict[str, Any]:
+    """Raise an error for people."""
+    raise DataError("file.jsonl, line 3: no instruction.")

@@ -1,0 +1,90 @@
+"""Warm workers: reuse, death, hanging and errors, with real processes in one Ray session."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from farm.artifacts import Build, Store
+from farm.cluster import Cluster
+from farm.errors import ClusterError, DataError
+from farm.settings import ClusterSettings
+from farm.stages.job import Job
+
+SETTINGS = ClusterSettings(
+    address="local",
+    num_cpus=None,
+    max_restarts=1,
+    start_timeout_s=120,
+    call_timeout_s=120,
+    object_store_memory_bytes=2**28,
+)
+HUNG = ClusterSettings(**{**vars(SETTINGS), "max_restarts": 0, "call_timeout_s": 3})
+
+
+def _run(cluster: Cluster, root: Path, function: str, **config: Any) -> dict[str, Any]:
+    store = Store(root)
+    with store.building("stage", function, lambda: None) as build:
+        assert isinstance(build, Build)
+        job = Job(
+            function=f"jobs_for_tests:{function}",
+            stage="stage",
+            key=function,
+            work=build.work,
+            token=build.token,
+            store_root=root,
+            config=config,
+            parents={},
+            seed=0,
+        )
+        return cluster.run(job, lambda progress: None)
+
+
+@pytest.fixture
+def cluster(ray_session: None) -> Any:
+    cluster = Cluster(SETTINGS, on_message=lambda text: None)
+    yield cluster
+    cluster.close()
+
+
+def test_one_warm_process_runs_all_jobs_outside_the_driver(cluster: Cluster, tmp_path: Path) -> None:
+    first = _run(cluster, tmp_path / "a", "count")
+    second = _run(cluster, tmp_path / "b", "count")
+    assert first == second
+    assert first["pids"] != [str(os.getpid())]
+
+
+def test_killed_worker_is_replaced_and_the_job_continues_where_it_was(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    results = _run(cluster, tmp_path, "count", dies_before=2)
+    assert len(results["pids"]) == 2
+
+
+def test_worker_that_always_dies_ends_in_an_error_that_names_the_key(
+    cluster: Cluster, tmp_path: Path
+) -> None:
+    with pytest.raises(ClusterError, match=r"lost its worker 2 times.*cluster\.max_restarts=1"):
+        _run(cluster, tmp_path, "die")
+
+
+def test_hung_worker_is_given_up(ray_session: None, tmp_path: Path) -> None:
+    messages: list[str] = []
+    cluster = Cluster(HUNG, messages.append)
+    with pytest.raises(ClusterError, match=r"cluster\.call_timeout_s"):
+        _run(cluster, tmp_path, "hang")
+    cluster.close()
+
+
+def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^file\.jsonl, line 3: no instruction\.$"):
+        _run(cluster, tmp_path, "refuse")
+
+
+def test_driver_side_imports_neither_torch_nor_ray() -> None:
+    import subprocess
+
+    code = "import farm.main_job, sys; sys.exit(bool({'torch', 'ray', 'pandas'} & set(sys.modules)))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
