@@ -1,10 +1,8 @@
 """Hydra behind one class: overrides checked with neighbours, configurations composed, jobs run."""
 
 import argparse
-import contextlib
 import re
-from collections.abc import Callable, Iterator, Sequence
-from functools import cached_property
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +23,7 @@ from hydra.version import setbase
 from omegaconf import DictConfig, ListConfig, open_dict
 
 from farm.errors import ConfigError
-from farm.targets import join, suggest
+from farm.targets import join, nearest, suggest
 
 _ROOT = "config"
 _SEARCH_PATH = "pkg://conf"
@@ -52,36 +50,29 @@ class Composer:
             search_path.prepend(provider="command line", path=f"file://{folder}")
         GlobalHydra.instance().clear()
         self._hydra = Hydra.create_main_hydra2("farm", search_path)
+        self._repository = self._hydra.config_loader.repository
 
     # ------------------------------------------------------------------------------ composing
 
     def compose(self, overrides: list[str]) -> DictConfig:
         """The configuration of one job; raises `ConfigError` naming key and neighbours."""
-        config = self._compose_checked(overrides)
-        with open_dict(config):
-            del config["hydra"]
-        return config
-
-    @contextlib.contextmanager
-    def hydra_config(self, overrides: list[str]) -> Iterator[DictConfig]:
-        """The configuration of one job, while `HydraConfig` and `${hydra:...}` know it too."""
         full = self._compose_checked(overrides)
-        HydraConfig.instance().set_config(full)
+        HydraConfig.instance().set_config(full)  # for ${hydra:...}
         config = full.copy()
         with open_dict(config):
             del config["hydra"]
-        yield config
+        return config
 
     def _compose_checked(self, overrides: list[str]) -> DictConfig:
         parsed = _parse(overrides)
         choices = [override for override in parsed if self._is_choice(override)]
         for override in choices:
             self._check_choice(override)
-        base = self._compose([str(override.input_line) for override in choices])
-        for override in parsed:
-            if override not in choices:
-                self._check_key(override, base, choices)
-        return self._compose(overrides)
+        config = self._compose([str(override.input_line) for override in choices])
+        values = [override for override in parsed if override not in choices]
+        for override in values:
+            self._check_key(override, config)
+        return self._compose(overrides) if values else config
 
     def _compose(self, overrides: list[str], mode: RunMode = RunMode.RUN) -> DictConfig:
         try:
@@ -93,31 +84,29 @@ class Composer:
 
     # ------------------------------------------------------------------------------- checking
 
-    @cached_property
-    def _groups(self) -> dict[str, list[str]]:
-        """All groups with their choices."""
-        loader = self._hydra.config_loader
-        return {
-            group: sorted(loader.get_group_options(group, ObjectType.CONFIG))
-            for group in self._hydra.list_all_config_groups()
-        }
-
     def _is_choice(self, override: Override) -> bool:
-        return override.package is not None or override.key_or_group in self._groups
+        group = override.key_or_group
+        return override.package is not None or bool(self._repository.group_exists(group))
+
+    def _choices(self, group: str) -> list[str]:
+        return sorted(self._repository.get_group_options(group, ObjectType.CONFIG))
+
+    def _groups(self) -> list[str]:
+        groups = self._repository.get_group_options("", ObjectType.GROUP)
+        return [group for group in groups if group != "hydra"]
 
     def _check_choice(self, override: Override) -> None:
         group, value = override.key_or_group, override.value()
-        if group not in self._groups:
-            raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups)}")
-        values = value if isinstance(value, list) else [value]
-        for choice in values:
-            if choice is not None and str(choice) not in self._groups[group]:
+        if not self._repository.group_exists(group):
+            raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups())}")
+        for choice in value if isinstance(value, list) else [value]:
+            if str(choice) not in self._choices(group) and not override.is_delete():
                 raise ConfigError(
-                    f"{override.get_key_element()}={choice}: the group {group} has no such choice. "
-                    f"{suggest(choice, self._groups[group])}"
+                    f"{override.input_line}: the group {group} has no such choice. "
+                    f"{suggest(choice, self._choices(group))}"
                 )
 
-    def _check_key(self, override: Override, base: DictConfig, choices: list[Override]) -> None:
+    def _check_key(self, override: Override, base: DictConfig) -> None:
         """Check that an override's key exists. A new key (`+key=...`) is left to its class."""
         key = override.key_or_group
         if override.is_add() or override.is_force_add() or override.is_hydra_override():
@@ -135,15 +124,18 @@ class Composer:
     def _hint(self, path: str, siblings: list[str], base: DictConfig) -> str:
         group, _, rest = path.partition(".")
         if rest:
-            others = [c for c in self._groups.get(group, []) if self._has(group, c, path)]
+            others = [c for c in self._choices(group) if self._has(group, c, path)]
             if others:
                 wanted = " or ".join(f"{group}={choice}" for choice in others)
                 return f"It is a key of {wanted}: add that choice."
             return suggest(path.rpartition(".")[2], siblings)
-        elsewhere = [key for key in _all_keys(base) if key.rpartition(".")[2] == path]
-        if elsewhere:
-            return f"Did you mean {' or '.join(elsewhere[:3])}?"
-        return suggest(path, {*siblings, *(g for g in self._groups if "hydra" not in g)})
+        names = {*siblings, *self._groups()}
+        deep = _all_keys(base)
+        leaves = {key.rpartition(".")[2] for key in deep}
+        if nearest(path, names) or not nearest(path, leaves):
+            return suggest(path, names)
+        leaf = nearest(path, leaves)[0]
+        return f"Did you mean {' or '.join(key for key in deep if key.endswith('.' + leaf))}?"
 
     def _has(self, group: str, choice: str, path: str) -> bool:
         try:
@@ -209,7 +201,7 @@ def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:
     except OverrideParseException as error:
         raise ConfigError(
             f"'{error.override}' cannot be read: write KEY=VALUE, and quote what is special, as in "
-            f"'key=\"some text\"'. ({_one_line(str(error))})"
+            f"'key=\"some text\"'. ({_one_line(str(error)).partition(' See ')[0]})"
         ) from None
     for override in parsed:
         if override.is_sweep_override() and not sweep:

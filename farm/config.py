@@ -26,9 +26,9 @@ from farm.errors import ConfigError, FarmError
 from farm.protocols import Scorer
 from farm.settings import (
     ClusterSettings,
+    Configuration,
     EvaluationSettings,
     PairSettings,
-    Schema,
     Settings,
 )
 from farm.targets import PARTIAL, TARGET, check_call, is_node, join, keywords, target_class
@@ -75,9 +75,7 @@ _OURS = frozenset({"farm", "simulators", "methods"})
 
 def compose(overrides: Sequence[str] = ()) -> DictConfig:
     """The configuration that the command line `overrides` asks for, checked."""
-    config = Composer().compose(list(overrides))
-    check(config)
-    return config
+    return _checked(Composer(), list(overrides))
 
 
 def plain(node: Node) -> dict[str, Any]:
@@ -87,7 +85,8 @@ def plain(node: Node) -> dict[str, Any]:
     try:
         container = OmegaConf.to_container(node, resolve=True, throw_on_missing=False)
     except OmegaConfBaseException as error:
-        raise ConfigError(f"{error.full_key or 'config'}: {error.msg or error}") from None
+        problem = str(error).splitlines()[0]
+        raise ConfigError(f"{error.full_key or 'config'}: {problem}") from None
     assert isinstance(container, dict)
     return {str(key): value for key, value in container.items()}
 
@@ -129,7 +128,7 @@ def check(config: DictConfig) -> None:
         read = {key: node.pop(key) for key in _pipeline_keys(name) & node.keys()}
         check_call(kind, read, name, partial=False)
         _build_inside(read, name)
-    check_call(Schema, values, "", partial=False)
+    check_call(Configuration, values, "", partial=False)
     _build_inside(values, "")
     Settings.from_plain(values)
 
@@ -227,23 +226,29 @@ def cli(task: Task, argv: Sequence[str] | None = None) -> int:
 def _dispatch(arguments: argparse.Namespace, task: Task) -> int:
     composer = Composer(arguments.config_dir)
     if composer.answers(arguments):
+        if arguments.cfg:  # shown first, so that a wrong configuration can be looked at
+            _checked(composer, arguments.overrides)
         return 0
-    jobs = composer.jobs(arguments.overrides) if arguments.multirun else [arguments.overrides]
+    if not arguments.multirun:
+        return task(_checked(composer, arguments.overrides))
+    jobs = composer.jobs(arguments.overrides)
     for job in jobs:
-        _check_job(composer, job, jobs)
-    if arguments.multirun:
-        statuses = composer.launch(partial(_job, task), arguments.overrides, jobs)
-        return next((status for status in statuses if status), 0)
-    with composer.hydra_config(arguments.overrides) as config:
-        return task(config)
+        _check_job(composer, job)
+    statuses = composer.launch(partial(_job, task), arguments.overrides, jobs)
+    return next((status for status in statuses if status), 0)
 
 
-def _check_job(composer: Composer, job: list[str], jobs: Sequence[list[str]]) -> None:
+def _checked(composer: Composer, overrides: list[str]) -> DictConfig:
+    config = composer.compose(overrides)
+    check(config)
+    return config
+
+
+def _check_job(composer: Composer, job: list[str]) -> None:
     try:
-        check(composer.compose(job))
+        _checked(composer, job)
     except ConfigError as error:
-        where = f" (in the job {' '.join(job)})" if len(jobs) > 1 else ""
-        raise ConfigError(f"{error}{where}") from None
+        raise ConfigError(f"{error} (in the job {' '.join(job)})") from None
 
 
 def _job(task: Task, config: DictConfig) -> int:

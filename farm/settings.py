@@ -8,8 +8,15 @@ from dataclasses import dataclass, fields
 from typing import Any, Literal
 
 from farm.errors import ConfigError
-from farm.protocols import Annotator, InstructionSource, Learner, ModelSource, RewardLearner, Scorer
-from farm.protocols import Tuning as TuningProtocol
+from farm.protocols import (
+    Annotator,
+    InstructionSource,
+    Learner,
+    ModelSource,
+    RewardLearner,
+    Scorer,
+    Tuning,
+)
 from farm.types import Decoding
 
 
@@ -147,8 +154,9 @@ class EvaluatorNodes:
 
 
 @dataclass(frozen=True)
-class Schema(Settings):
-    """All keys of the configuration, with what each must be. Never instantiated."""
+class Configuration(Settings):
+    """All top-level keys, with what each must be. Never instantiated: the pipeline builds nodes
+    where it needs them."""
 
     data: InstructionSource
     model: ModelSource
@@ -157,6 +165,6 @@ class Schema(Settings):
     reward: RewardLearner | Scorer
     method: Learner
     sft: Learner
-    tuning: TuningProtocol
+    tuning: Tuning
     sampler: Any
     tracking: Any

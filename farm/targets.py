@@ -36,10 +36,15 @@ def keywords(node: Mapping[str, Any]) -> dict[str, Any]:
 def suggest(word: object, candidates: Iterable[object]) -> str:
     """A sentence naming the candidates nearest to a mistyped word, or all when none is near."""
     names = sorted({str(candidate) for candidate in candidates})
-    near = difflib.get_close_matches(str(word), names, n=3, cutoff=0.6)
+    near = nearest(word, names)
     if near:
         return f"Did you mean {' or '.join(near)}?"
     return f"Choose from: {', '.join(names)}." if names else "There is nothing to choose from."
+
+
+def nearest(word: object, candidates: Iterable[str]) -> list[str]:
+    """At most three candidates that a mistyped word may have meant, best first."""
+    return difflib.get_close_matches(str(word), list(candidates), n=3, cutoff=0.6)
 
 
 def join(path: str, key: object) -> str:
