@@ -151,8 +151,8 @@ def check_value(value: object, hint: Any, path: str) -> None:
 
 
 def _near(value: object, hint: Any) -> str:
-    choices = [choice for option in _options(hint) for choice in _choices(option)]
-    return f" {suggest(value, choices)}" if choices else ""
+    near = nearest(value, [str(c) for option in _options(hint) for c in _choices(option)])
+    return f" Did you mean {' or '.join(near)}?" if near else ""
 
 
 def _options(hint: Any) -> tuple[Any, ...]:

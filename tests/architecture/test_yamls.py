@@ -1,0 +1,69 @@
+"""Every yaml composes, its nodes build, and every key says what it means."""
+
+import inspect
+import re
+import typing
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from source_trees import ROOT, YAMLS, targets
+
+from farm.config import compose, target_class
+
+CONF = ROOT / "conf"
+CHOICES = [path for path in YAMLS if path.parent != CONF]
+NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
+"""A gold scorer is chosen for data that brings none of its own."""
+
+
+def _label(path: Path) -> str:
+    return str(path.relative_to(CONF).with_suffix(""))
+
+
+def _group(path: Path) -> str:
+    return str(path.parent.relative_to(CONF))
+
+
+def _must_be_given(path: Path) -> Iterator[str]:
+    for key, value in (yaml.safe_load(path.read_text()) or {}).items():
+        if value == "???":
+            yield f"{_group(path)}.{key}=given"
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=_label)
+def test_every_choice_composes_and_builds(path: Path) -> None:
+    group = _group(path)
+    others = NEEDS_ANOTHER_CHOICE.get(group, [])
+    compose([*others, f"{group}={path.stem}", *_must_be_given(path)])
+
+
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_constructors_are_typed_and_versioned(target: str) -> None:
+    cls = target_class(target)
+    hints = typing.get_type_hints(cls.__init__)
+    untyped = set(inspect.signature(cls).parameters) - hints.keys()
+    assert not untyped, f"{target}: no type hints for {untyped}"
+    assert isinstance(cls.stage_version, int), f"{target} has no stage_version"
+    assert getattr(cls, "key_excludes", frozenset()) <= hints.keys()
+
+
+def _uncommented(text: str) -> Iterator[str]:
+    """Lines with a key that neither end in a comment nor follow a line that is one."""
+    block_indent: int | None = None
+    above = ""
+    for line in text.splitlines():
+        indent = len(line) - len(line.lstrip())
+        if block_indent is not None and (indent > block_indent or not line.strip()):
+            continue
+        block_indent = indent if re.search(r":\s*[|>][-+]?(\s+#.*)?$", line) else None
+        has_key = re.match(r"\s*(- )?[\w@./ ]+:(\s|$)", line)
+        if has_key and " #" not in line and not above.lstrip().startswith("#"):
+            yield line
+        above = line
+
+
+@pytest.mark.parametrize("path", YAMLS, ids=_label)
+def test_every_key_has_a_comment(path: Path) -> None:
+    assert not list(_uncommented(path.read_text()))
