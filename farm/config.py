@@ -12,7 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,49 +23,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from farm.composition import Composer, parse_arguments
 from farm.errors import ConfigError, FarmError
-from farm.protocols import Scorer
-from farm.settings import (
-    ClusterSettings,
-    Configuration,
-    EvaluationSettings,
-    PairSettings,
-    Settings,
-)
+from farm.settings import Configuration, DataKeys, Settings
 from farm.targets import PARTIAL, TARGET, check_call, is_node, join, keywords, target_class
-
-__all__ = [
-    "ClusterSettings",
-    "EvaluationSettings",
-    "PairSettings",
-    "Settings",
-    "build",
-    "check",
-    "cli",
-    "component",
-    "compose",
-    "result_config",
-    "settings",
-    "target_class",
-]
 
 Task = Callable[[DictConfig], int]
 Node = Mapping[str, Any] | DictConfig
 
-
-@dataclass(frozen=True)
-class _DataKeys:
-    gold: Scorer | None
-    headline_excludes: list[str]
-
-
-@dataclass(frozen=True)
-class _ModelKeys:
-    max_prompt_tokens: int
-    max_new_tokens: int
-
-
-_PIPELINE_KEYS: dict[str, type[Any]] = {"data": _DataKeys, "model": _ModelKeys}
-"""Keys beside a node's constructor keywords that the pipeline reads."""
 
 _OURS = frozenset({"farm", "simulators", "methods"})
 
@@ -91,27 +54,6 @@ def plain(node: Node) -> dict[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
-def component(config: Node, name: str) -> dict[str, Any]:
-    """The top-level node `name` without the keys that the pipeline reads itself."""
-    return _without_pipeline_keys(name, plain(config)[name])
-
-
-def settings(config: Node) -> Settings:
-    """The typed plain keys of a checked configuration."""
-    return Settings.from_plain(plain(config))
-
-
-def _without_pipeline_keys(name: str, node: Mapping[str, Any]) -> dict[str, Any]:
-    own = _pipeline_keys(name)
-    return {key: value for key, value in node.items() if key not in own}
-
-
-def _pipeline_keys(name: str) -> set[str]:
-    return (
-        {field.name for field in fields(_PIPELINE_KEYS[name])} if name in _PIPELINE_KEYS else set()
-    )
-
-
 # ---------------------------------------------------------------------------------- checking
 
 
@@ -121,13 +63,11 @@ def check(config: DictConfig) -> None:
     Constructors are cheap and check their values, so building finds what types cannot say.
     """
     values = plain(config)
-    for name, kind in _PIPELINE_KEYS.items():
-        node = values.get(name)
-        if not isinstance(node, dict):
-            continue
-        read = {key: node.pop(key) for key in _pipeline_keys(name) & node.keys()}
-        check_call(kind, read, name, partial=False)
-        _build_inside(read, name)
+    if isinstance(values.get("data"), dict):
+        own = {field.name for field in fields(DataKeys)}
+        read = {key: values["data"].pop(key) for key in own & values["data"].keys()}
+        check_call(DataKeys, read, "data", partial=False)
+        _build_inside(read, "data")
     check_call(Configuration, values, "", partial=False)
     _build_inside(values, "")
     Settings.from_plain(values)
@@ -167,7 +107,8 @@ def _build(value: Any, path: str) -> Any:
     try:
         return cls(**arguments)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}" if path else str(error)) from error
+        named = not path or str(error).startswith(f"{path}.")
+        raise ConfigError(str(error) if named else f"{path}: {error}") from error
     except (TypeError, ValueError) as error:
         raise ConfigError(f"{path or value[TARGET]}: {error}") from error
 

@@ -154,6 +154,15 @@ class EvaluatorNodes:
 
 
 @dataclass(frozen=True)
+class DataKeys:
+    """Keys of the node `data` that belong to measuring; all others go to the constructor."""
+
+    gold: Scorer | None
+    headline_excludes: tuple[str, ...]
+    """Categories outside the headline figures."""
+
+
+@dataclass(frozen=True)
 class Configuration(Settings):
     """All top-level keys, with what each must be. Never instantiated: the pipeline builds nodes
     where it needs them."""

@@ -33,7 +33,7 @@ class Score:
 
 
 class Everything:
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- one keyword per kind of hint
         self,
         count: int,
         rate: float = 0.1,
