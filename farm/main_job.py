@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from farm.artifacts import Store
 from farm.builder import Builder, Planner, versions
+from farm.caveats import run_warnings
 from farm.cluster import Cluster
 from farm.console import Console
 from farm.measure import Figures, Measurement
@@ -16,7 +17,7 @@ from farm.pipeline import Pipeline
 from farm.run_folder import RunFolder, run_folder
 from farm.settings import Settings
 from farm.stages.policy import training_metrics
-from farm.caveats import run_warnings
+from farm.types import SplitName
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,7 +72,7 @@ class _Run:
         self._info: dict[str, Any] = {
             "name": settings.name,
             "seed": settings.seed,
-            "method": settings.name,
+            "method": self._pipeline.method_label,
             "warnings": run_warnings(config),
             "versions": versions(),
         }
@@ -119,7 +120,7 @@ class _Run:
         figures.final.to_parquet(path / "final.parquet", index=False)
         self._samples(figures).to_parquet(path / "samples.parquet", index=False)
         pipeline = self._pipeline
-        learned = {"sft": pipeline.start, self._settings.name: pipeline.policy}
+        learned = {"start": pipeline.start, pipeline.method_label: pipeline.policy}
         if pipeline.needs_reward:
             learned["reward"] = pipeline.reward
         self._folder.write_metrics({n: training_metrics(a.path) for n, a in learned.items()})
@@ -142,7 +143,7 @@ class _Run:
         from farm.stages.instructions import load_split
         from farm.stages.outputs import first_texts
 
-        split = "evaluation"
+        split: SplitName = "evaluation"
         instructions = load_split(
             self._pipeline.instructions.path, split, self._pipeline.limit(split)
         )

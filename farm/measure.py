@@ -128,7 +128,7 @@ class Measurement:
     def _learned_rows(self, selected: int, last: int) -> Iterator[Row]:
         for role, step in (("selected", selected), ("last", last)):
             items = self._learned(step, f"{role} (step {step})")
-            common = {"step": step, "temperature": self._temperature}
+            common: Row = {"step": step, "temperature": self._temperature}
             yield {
                 **self._summary(items), **common, "name": f"{role} (step {step})", "role": role,
             }  # fmt: skip

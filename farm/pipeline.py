@@ -7,25 +7,24 @@ reward model; what is there is reused.
 
 import hashlib
 from collections.abc import Callable, Mapping
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
-from farm.config import build, target_class
+from farm.caveats import shared_judges
+from farm.config import build
 from farm.errors import ConfigError
 from farm.protocols import RewardLearner
 from farm.seeds import derive
-from farm.settings import Settings
+from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
+from farm.targets import target_class
 from farm.types import SplitName
-from farm.caveats import shared_judges
 
 Node = Mapping[str, Any]
-
-DATA_KEYS_OF_MEASURING = frozenset({"gold", "headline_excludes"})
-"""Keys of the data yaml that belong to measuring, not to loading."""
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
 """File types that `evaluation.reference` may have where it names outputs instead of a policy."""
@@ -49,7 +48,8 @@ class Pipeline:
     @cached_property
     def instructions(self) -> Artifact:
         """All splits."""
-        node = {k: v for k, v in self._config["data"].items() if k not in DATA_KEYS_OF_MEASURING}
+        for_measuring = {field.name for field in fields(DataKeys)}
+        node = {k: v for k, v in self._config["data"].items() if k not in for_measuring}
         step = Step(
             "instructions",
             "farm.stages.instructions:run",
@@ -82,7 +82,9 @@ class Pipeline:
     def start(self) -> Artifact:
         """The policy that learning begins from, also the KL anchor."""
         starts: dict[str, Callable[[], Artifact]] = {
-            "sft": lambda: self._fit(self._config["sft"], "sft", self.model),
+            "sft": lambda: self._fit(
+                self._config["sft"], class_label(self._config["sft"]), self.model
+            ),
             "instruct": lambda: self.model,
         }
         return starts[self._settings.start]()
@@ -93,7 +95,11 @@ class Pipeline:
         pairs = self._settings.pairs
         decoding = {**self._training_decoding, "temperature": pairs.temperature}
         outputs = self._sample(
-            self.start, "preference", decoding, 2 * pairs.per_instruction, pairs.instructions,
+            self.start,
+            "preference",
+            decoding,
+            2 * pairs.per_instruction,
+            pairs.instructions,
             "pairs",
         )
         step = Step(
@@ -138,7 +144,12 @@ class Pipeline:
     @cached_property
     def policy(self) -> Artifact:
         """What the method learned."""
-        return self._fit(self._config["method"], self._settings.name, self.start)
+        return self._fit(self._config["method"], self.method_label, self.start)
+
+    @property
+    def method_label(self) -> str:
+        """The learner's class in small letters: what its stage is called."""
+        return class_label(self._config["method"])
 
     def checkpoint(self, step: int) -> Artifact:
         """The method's policy at one step."""
@@ -205,9 +216,7 @@ class Pipeline:
     ) -> Artifact:
         """Answers that are to be evaluated."""
         decoding = {**self._training_decoding, "temperature": temperature}
-        return self._sample(
-            policy, split, decoding, n, self.limit(split), f"{label} on {split}"
-        )
+        return self._sample(policy, split, decoding, n, self.limit(split), f"{label} on {split}")
 
     def start_outputs(self, split: SplitName, temperature: float) -> Artifact:
         """The start's answers at one temperature."""
@@ -345,6 +354,11 @@ class Pipeline:
             label=f"{label} judged on {split}",
         )
         return self._ensure(step)
+
+
+def class_label(node: Node) -> str:
+    """The name of a node's class in small letters."""
+    return str(node["_target_"]).rpartition(".")[2].lower()
 
 
 def _resolved(node: Node) -> dict[str, str]:

@@ -108,9 +108,7 @@ class RewardLearner(Protocol):
 class Sampler(Protocol):
     """How answers are drawn from a policy."""
 
-    def sample(
-        self, instructions: Sequence[Instruction], *, n: int, seed: int
-    ) -> list[Completion]:
+    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
         """n completions per instruction, those of one instruction contiguous."""
         ...
 

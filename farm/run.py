@@ -2,20 +2,21 @@
 
 import sys
 
-from farm.config import cli
+from omegaconf import DictConfig, OmegaConf
+
+from farm.config import cli, plain
 
 
 def main() -> int:
     """Check the command line, then run the main job; returns the exit status."""
-    return cli(_task)
+    return cli(task)
 
 
-def _task(config: object) -> int:
-    from omegaconf import OmegaConf
-
+def task(config: DictConfig) -> int:
+    """Run one checked configuration."""
     from farm.main_job import run
 
-    return run(OmegaConf.to_container(config, resolve=True), OmegaConf.to_yaml(config, resolve=True))  # type: ignore[arg-type]
+    return run(plain(config), OmegaConf.to_yaml(config, resolve=True))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from farm.protocols import (
     Scorer,
     Tuning,
 )
+from farm.tracking import Tracker
 from farm.types import Decoding
 
 
@@ -176,4 +177,4 @@ class Configuration(Settings):
     sft: Learner
     tuning: Tuning
     sampler: Any
-    tracking: Any
+    tracking: Tracker

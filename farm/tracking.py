@@ -1,58 +1,64 @@
-"""Where the metrics of a run go while it runs: a JSON-lines file, TensorBoard."""
+"""Where the metrics of a run are put besides the store: a JSON-lines file, TensorBoard."""
 
 import json
-import time
-from collections.abc import Mapping
+import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 from farm.errors import FarmError
 
+Rows = Sequence[Mapping[str, Any]]
+"""One learner's logged steps: `step`, the metrics, `time_s`."""
+
 
 class Tracker(Protocol):
-    """Receives every logged step of every stage."""
+    """Puts the metrics of a run where they can be looked at."""
 
-    def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Take the metrics of one step; `step` counts from 1 within its stage."""
+    def write(self, folder: Path, stages: Mapping[str, Rows]) -> None:
+        """Write all steps of all stages into the run's folder, over what is there."""
         ...
 
 
 class Jsonl:
-    """Appends one JSON object per step to `metrics.jsonl` in the run's folder."""
+    """`metrics.jsonl`: one JSON object a line, each with its `stage`."""
 
     stage_version: ClassVar[int] = 1
 
-    def __init__(self, folder: Path) -> None:
-        self._path = folder / "metrics.jsonl"
-
-    def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Append a line with `stage`, `step`, the metrics and `time_s` (seconds since 1970)."""
-        line = {"stage": stage, "step": step, **metrics, "time_s": time.time()}
-        with self._path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+    def write(self, folder: Path, stages: Mapping[str, Rows]) -> None:
+        """Replace the run's `metrics.jsonl`."""
+        lines = [
+            json.dumps({"stage": stage, **row}) + "\n"
+            for stage, rows in stages.items()
+            for row in rows
+        ]
+        (folder / "metrics.jsonl").write_text("".join(lines))
 
 
 class TensorBoard:
-    """Writes `metrics.jsonl` and TensorBoard's event files, one tag per stage and metric.
+    """`metrics.jsonl`, and event files in `tensorboard/` with a tag per stage and metric.
 
     Raises `FarmError` when the package `tensorboard` is missing.
     """
 
     stage_version: ClassVar[int] = 1
 
-    def __init__(self, folder: Path) -> None:
-        self._lines = Jsonl(folder)
-        self._folder = folder / "tensorboard"
-        self._writer: Any = None
+    def write(self, folder: Path, stages: Mapping[str, Rows]) -> None:
+        """Replace the run's metrics and event files."""
+        Jsonl().write(folder, stages)
+        events = folder / "tensorboard"
+        if events.exists():
+            shutil.rmtree(events)
+        with _summary_writer(events) as writer:
+            for stage, rows in stages.items():
+                for row in rows:
+                    _add_row(writer, stage, row)
 
-    def log(self, stage: str, step: int, metrics: Mapping[str, float]) -> None:
-        """Write one point per metric, at once."""
-        self._lines.log(stage, step, metrics)
-        if self._writer is None:
-            self._writer = _summary_writer(self._folder)
-        for name, value in metrics.items():
-            self._writer.add_scalar(f"{stage}/{name}", value, step)
-        self._writer.flush()
+
+def _add_row(writer: Any, stage: str, row: Mapping[str, Any]) -> None:
+    for name, value in row.items():
+        if name not in ("step", "time_s"):
+            writer.add_scalar(f"{stage}/{name}", value, row["step"], walltime=row["time_s"])
 
 
 def _summary_writer(folder: Path) -> Any:

@@ -49,7 +49,9 @@ def cluster(ray_session: None) -> Any:
     cluster.close()
 
 
-def test_one_warm_process_runs_all_jobs_outside_the_driver(cluster: Cluster, tmp_path: Path) -> None:
+def test_one_warm_process_runs_all_jobs_outside_the_driver(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     first = _run(cluster, tmp_path / "a", "count")
     second = _run(cluster, tmp_path / "b", "count")
     assert first == second
@@ -86,5 +88,7 @@ def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) 
 def test_driver_side_imports_neither_torch_nor_ray() -> None:
     import subprocess
 
-    code = "import farm.main_job, sys; sys.exit(bool({'torch', 'ray', 'pandas'} & set(sys.modules)))"
+    code = (
+        "import farm.main_job, sys; sys.exit(bool({'torch', 'ray', 'pandas'} & set(sys.modules)))"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -15,10 +15,10 @@ from farm.data.records import make_pair
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import derive
 from farm.stages.instructions import load_split
-from farm.stages.job import Job, policy_ref
+from farm.stages.job import Job, policy_path
 from farm.stages.outputs import first_texts, load_completions
 from farm.stages.reward import load_scorer
-from farm.types import Decoding, Instruction, Pair
+from farm.types import Decoding, Instruction, Pair, PolicyRef
 
 
 def choose_reference(job: Job) -> dict[str, Any]:
@@ -96,8 +96,9 @@ def _verdicts(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatAr
 
 
 def _expectation(annotator: object, pairs: Sequence[Pair]) -> FloatArray:
-    is_program = isinstance(annotator, ExactAnnotator)
-    return annotator.expectation(pairs) if is_program else _nothing(pairs)
+    if isinstance(annotator, ExactAnnotator):
+        return annotator.expectation(pairs)
+    return _nothing(pairs)
 
 
 def _noise_free(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatArray:
@@ -132,14 +133,9 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
 
     chosen = instructions[: job.config["kl_instructions"]]
     decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
-    policy = policy_ref(job.parents["policy"], vars_of(decoding))
-    start = policy_ref(job.parents["start"], vars_of(decoding))
+    policy = PolicyRef(policy_path(job.parents["policy"]), decoding)
+    start = policy_path(job.parents["start"])
     sampler = build(job.config["sampler"])(policy=policy)
     samples = sampler.sample(chosen, n=1, seed=derive(job.seed, "kl"))
-    kl[: len(chosen)] = policy_kl(policy.path, start.path, chosen, [c.text for c in samples])
+    kl[: len(chosen)] = policy_kl(policy.path, start, chosen, [c.text for c in samples])
     return kl
-
-
-def vars_of(decoding: Decoding) -> dict[str, Any]:
-    """A decoding as the mapping that configs hold."""
-    return {"temperature": decoding.temperature, "max_new_tokens": decoding.max_new_tokens}

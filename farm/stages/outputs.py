@@ -5,7 +5,9 @@ from pathlib import Path
 from typing import Any
 
 from farm.config import build
-from farm.data.records import chunks, read_completions, write_completions
+from farm.data.files import read_rows
+from farm.data.records import chunks, last_user_text, read_completions, write_completions
+from farm.errors import DataError
 from farm.stages.instructions import load_split
 from farm.stages.job import Job, policy_ref
 from farm.types import Completion, Instruction
@@ -15,9 +17,7 @@ _CHUNK = 2048
 
 def sample(job: Job) -> dict[str, Any]:
     """Stage `outputs`: `n` answers to each instruction of a split."""
-    instructions = load_split(
-        job.parents["instructions"], job.config["split"], job.config["limit"]
-    )
+    instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
     policy = policy_ref(job.parents["policy"], job.config["decoding"])
     sampler = build(job.config["sampler"])(policy=policy)
     completions: list[Completion] = []
@@ -54,9 +54,7 @@ def first_texts(folder: Path, instructions: Sequence[Instruction]) -> list[str]:
 def from_file(job: Job) -> dict[str, Any]:
     """Stage `outputs` where somebody else's answers stand in: rows with `instruction`, `input`
     and `output` (AlpacaEval's format) or `messages` and `output`."""
-    instructions = load_split(
-        job.parents["instructions"], job.config["split"], job.config["limit"]
-    )
+    instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
     path = Path(job.config["path"])
     given = {row.id: row.demonstration for row in read_rows(path)}
     missing = [i for i in instructions if given.get(i.id) is None]

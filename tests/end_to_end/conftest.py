@@ -1,0 +1,83 @@
+"""One finished smoke run that the end-to-end tests share."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from farm import run as farm_run
+from farm.config import cli
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A finished run's folder."""
+
+    path: Path
+
+    @property
+    def info(self) -> dict[str, Any]:
+        info: dict[str, Any] = json.loads((self.path / "run.json").read_text())
+        return info
+
+    def table(self, name: str) -> pd.DataFrame:
+        return pd.read_parquet(self.path / f"{name}.parquet")
+
+    def stages(self, *, reused: bool) -> set[str]:
+        return {s["label"] for s in self.info["stages"] if s["reused"] == reused}
+
+
+Run = Callable[..., Finished]
+
+
+def run_folders(runs: Path) -> set[Path]:
+    """The folders of runs, the store left out."""
+    return {path.parent for path in runs.glob("*/run.json")}
+
+
+@pytest.fixture(scope="session")
+def run_here(ray_session: None) -> Run:
+    """Run overrides in this process, on the shared Ray, with status 0."""
+
+    def run(runs: Path, *overrides: str) -> Finished:
+        before = run_folders(runs)
+        status = cli(farm_run.task, ["experiment=smoke", f"runs_dir={runs}", *overrides])
+        assert status == 0
+        (path,) = run_folders(runs) - before
+        return Finished(path)
+
+    return run
+
+
+def start_process(runs: Path, *overrides: str) -> "subprocess.Popen[str]":
+    """The same as a process of its own, with its own Ray."""
+    command = [sys.executable, "-m", "farm.run", "experiment=smoke", f"runs_dir={runs}"]
+    return subprocess.Popen(
+        [*command, *overrides],
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        env={**os.environ, "NO_COLOR": "1"},
+    )
+
+
+@pytest.fixture(scope="session")
+def smoke_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The runs folder that the smoke run and its followers share."""
+    return tmp_path_factory.mktemp("smoke") / "runs"
+
+
+@pytest.fixture(scope="session")
+def smoke(run_here: Run, smoke_runs: Path) -> Finished:
+    """`python -m farm.run experiment=smoke method=ppo`, finished."""
+    return run_here(smoke_runs, "method=ppo")
