@@ -1,0 +1,65 @@
+"""Any Python function as a scorer."""
+
+import importlib
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from farm.checks import require
+from farm.errors import ConfigError, DataError
+from farm.protocols import FloatArray
+from farm.types import Instruction
+
+
+class CallableScorer:
+    """A function with the signature of `Scorer.score`, named as `package.module:function`.
+
+    It gets the instructions (`farm.types.Instruction`) and the answers' texts, aligned, and
+    returns one number for each, NaN where it does not apply::
+
+        def shorter(instructions, completions):
+            return [-len(text) for text in completions]
+
+    Raises `ConfigError` where the name leads nowhere and `DataError` where the function returns
+    something else.
+    """
+
+    stage_version: ClassVar[int] = 1
+
+    def __init__(self, function: str) -> None:
+        module, _, name = function.partition(":")
+        require("function", function, "of the form package.module:function", bool(module and name))
+        self._name = function
+
+    def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
+        """Scores [N]."""
+        returned = self._function(instructions, completions)
+        try:
+            scores = np.asarray(returned, dtype=np.float64)
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{self._name} did not return numbers: {error}.") from error
+        if scores.shape != (len(completions),):
+            raise DataError(
+                f"{self._name} returned an array of shape {scores.shape} for {len(completions)} "
+                f"answers; expected is one number each, shape ({len(completions)},)."
+            )
+        if np.isinf(scores).any():
+            first = int(np.flatnonzero(np.isinf(scores))[0])
+            raise DataError(
+                f"{self._name} returned {scores[first]} for answer {first}: scores must be finite, "
+                "or NaN where the function does not apply."
+            )
+        return scores
+
+    @cached_property
+    def _function(self) -> Callable[..., Any]:
+        module, _, name = self._name.partition(":")
+        try:
+            function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"function={self._name!r}: {error}. Name an importable module and a function in it."
+            ) from error
+        return function

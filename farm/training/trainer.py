@@ -1,0 +1,175 @@
+"""What learners on TRL's trainers share.
+
+Rows reach the trainers as token ids (`farm.models.chat`), so nothing is rendered, tokenized,
+cached or given a second end id there. A run is one pass over an order of rows that is fixed in
+advance: batches of similar length, the same whether or not the run is interrupted.
+"""
+
+import os
+import shutil
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate.state import AcceleratorState, GradientState
+from transformers import PrinterCallback, TrainerCallback
+
+from farm.context import Context
+from farm.seeds import derive
+from farm.training.batches import bucketed_order
+from farm.training.schedule import Schedule
+
+Save = Callable[[Path], None]
+CheckpointSave = Callable[[Any, Path], None]
+
+_COMPLETE = "complete"
+
+
+class TokenIdTrainer:
+    """Goes before a TRL trainer in a class's bases: rows are token ids already, their order is
+    given, and nothing is reported to anyone."""
+
+    order: list[int]
+
+    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
+        return dataset
+
+    def _get_train_sampler(self, *_: Any) -> list[int]:
+        return self.order
+
+    def _send_telemetry(self) -> None:
+        pass
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        pass
+
+
+def arguments(
+    config_class: Any,
+    schedule: Schedule,
+    context: Context,
+    *,
+    steps: int,
+    resume_every: int,
+    **extra: Any,
+) -> Any:
+    """TRL's arguments (`SFTConfig`, ...) for `steps` steps of 32-bit training in `context.work`,
+    with the state to resume from saved every `resume_every` steps."""
+    # One process trains many times: forget the accelerator of a run that is over or was
+    # interrupted. This is the only place that touches accelerate's state.
+    AcceleratorState._reset_state(reset_partial_state=True)
+    GradientState._reset_state()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # TRL's defaults use renamed arguments
+        return config_class(
+            output_dir=str(_resume_folder(context)),
+            max_steps=steps,
+            per_device_train_batch_size=schedule.batch_size // int(os.environ.get("WORLD_SIZE", 1)),
+            learning_rate=schedule.learning_rate,
+            lr_scheduler_type=schedule.lr_schedule,
+            warmup_steps=schedule.warmup_steps(steps),
+            weight_decay=schedule.weight_decay,
+            max_grad_norm=schedule.max_grad_norm,
+            seed=derive(context.seed, "trainer") % 2**32,
+            save_strategy="steps",
+            save_steps=resume_every,
+            save_total_limit=2,
+            logging_steps=1,
+            report_to="none",
+            disable_tqdm=True,
+            bf16=False,
+            gradient_checkpointing=False,
+            max_length=None,
+            use_cpu=torch.device(context.device).type == "cpu",
+            dataloader_pin_memory=False,
+            **extra,
+        )
+
+
+def train(
+    trainer: Any,
+    context: Context,
+    *,
+    lengths: Sequence[int],
+    names: Mapping[str, str],
+    checkpoint: CheckpointSave | None = None,
+    checkpoint_every: int | None = None,
+) -> None:
+    """Run `trainer` to its end, from the last complete resume state if there is one.
+
+    `lengths` are the rows' lengths in tokens, `names` maps TRL's metrics to ours, and
+    `checkpoint(model, path)` saves a policy for evaluation: the last one and, where
+    `checkpoint_every` is not None, those in between.
+    """
+    args = trainer.args
+    trainer.order = bucketed_order(
+        lengths,
+        batch_size=args.train_batch_size * args.world_size,
+        steps=args.max_steps,
+        seed=context.seed,
+    )
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(_Reports(context, names))
+    if checkpoint is not None:
+        trainer.add_callback(_Checkpoints(context, checkpoint, checkpoint_every))
+    state = _last_complete(_resume_folder(context))
+    context.rewind_metrics(_step(state) if state else 0)
+    trainer.train(resume_from_checkpoint=str(state) if state else None)
+
+
+def publish(context: Context, name: str, save: Save) -> Path:
+    """`save` into `context.work / name`, which appears whole or not at all, and drop the resume
+    state."""
+    path = context.work / name
+    partial = path.with_name(f"{name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    save(partial)
+    partial.rename(path)
+    shutil.rmtree(_resume_folder(context), ignore_errors=True)
+    return path
+
+
+class _Reports(TrainerCallback):
+    """Each step's metrics, to the context."""
+
+    def __init__(self, context: Context, names: Mapping[str, str]) -> None:
+        self._context = context
+        self._names = {"loss": "loss", "learning_rate": "learning_rate", **names}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        if "loss" in logs and state.is_world_process_zero:  # the closing summary has no loss
+            metrics = {ours: float(logs[theirs]) for theirs, ours in self._names.items()}
+            self._context.log(state.global_step, state.max_steps, metrics)
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """A kill can leave a resume state half written: only marked ones are continued."""
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        (folder / _COMPLETE).touch()
+
+
+class _Checkpoints(TrainerCallback):
+    """Policies to evaluate, to the context."""
+
+    def __init__(self, context: Context, save: CheckpointSave, every: int | None) -> None:
+        self._context, self._save, self._every = context, save, every
+
+    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+        step = state.global_step
+        due = self._every is not None and step % self._every == 0
+        if (due or step == state.max_steps) and state.is_world_process_zero:
+            self._context.checkpoint(step, lambda path: self._save(model, path))
+
+
+def _resume_folder(context: Context) -> Path:
+    return context.work / "resume"
+
+
+def _last_complete(folder: Path) -> Path | None:
+    states = [marker.parent for marker in folder.glob(f"checkpoint-*/{_COMPLETE}")]
+    return max(states, key=_step, default=None)
+
+
+def _step(state: Path) -> int:
+    return int(state.name.rpartition("-")[2])

@@ -1,0 +1,158 @@
+"""Supervised fine-tuning on demonstrations (Ouyang et al. 2022, arXiv 2203.02155, step 1).
+
+Maximises sum_t log pi(y_t | x, y_<t) over the answer's tokens and its end id, averaged over the
+batch's answer tokens; prompts are read, not learned. The loop is TRL's SFTTrainer.
+AlpacaFarm's SFT10k (arXiv 2305.14387) used learning rate 2e-5, cosine, warm-up 3 %, 3 epochs,
+batch 128, no weight decay, on LLaMA-7B; the defaults here suit a model a thousand times smaller.
+"""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from farm.checks import require_at_least
+from farm.errors import DataError
+from farm.training.schedule import LearningRateSchedule, Schedule
+from farm.types import Inputs, Instruction, Need, PolicyRef
+
+if TYPE_CHECKING:
+    from farm.context import Context
+    from farm.models.chat import Example
+
+logger = logging.getLogger(__name__)
+
+IGNORED = -100
+"""The label that TRL and torch leave out of the loss."""
+
+
+class SFT:
+    """Learns from `inputs.demonstrations`. Metrics: loss (nats per answer token), entropy (nats),
+    accuracy (share of answer tokens that are the model's first choice).
+
+    Raises `ConfigError` for values out of range and `DataError` where there are no demonstrations.
+    """
+
+    needs: ClassVar[frozenset[Need]] = frozenset({"demonstrations"})
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"resume_every"})
+
+    def __init__(
+        self,
+        *,
+        max_prompt_tokens: int,
+        max_new_tokens: int,
+        learning_rate: float = 2e-3,
+        epochs: float | None = None,
+        max_steps: int | None = 500,
+        batch_size: int = 128,
+        warmup_ratio: float = 0.03,
+        lr_schedule: LearningRateSchedule = "cosine",
+        weight_decay: float = 0.0,
+        max_grad_norm: float = 1.0,
+        checkpoint_every: int | None = None,
+        resume_every: int = 100,
+    ) -> None:
+        self._schedule = Schedule(
+            learning_rate=learning_rate,
+            epochs=epochs,
+            max_steps=max_steps,
+            batch_size=batch_size,
+            warmup_ratio=warmup_ratio,
+            lr_schedule=lr_schedule,
+            weight_decay=weight_decay,
+            max_grad_norm=max_grad_norm,
+        )
+        require_at_least("max_prompt_tokens", max_prompt_tokens, 1)
+        require_at_least("max_new_tokens", max_new_tokens, 1)
+        require_at_least("checkpoint_every", checkpoint_every, 1)
+        require_at_least("resume_every", resume_every, 1)
+        self._max_prompt_tokens = max_prompt_tokens
+        self._max_new_tokens = max_new_tokens
+        self._checkpoint_every = checkpoint_every
+        self._resume_every = resume_every
+
+    def fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> PolicyRef:
+        """The policy that answers as the demonstrations do."""
+        policy = context.work / "policy"
+        if not policy.exists():
+            self._fit(start, inputs.demonstrations or (), context)
+        return PolicyRef(str(policy), start.decoding)
+
+    def _fit(
+        self, start: PolicyRef, demonstrations: Sequence[Instruction], context: "Context"
+    ) -> None:
+        from farm.models.load import load_policy, load_tokenizer, save_policy
+        from farm.training.trainer import publish, train
+
+        tokenizer = load_tokenizer(start.path)
+        examples = self._examples(tokenizer, demonstrations, context)
+        model = context.tuning.apply(load_policy(start.path, context.device))
+        trainer = self._trainer(model, tokenizer, examples, context)
+        train(
+            trainer,
+            context,
+            lengths=[len(example.input_ids) for example in examples],
+            names={"entropy": "entropy", "mean_token_accuracy": "accuracy"},
+            checkpoint=lambda model, path: save_policy(model, tokenizer, path),
+            checkpoint_every=self._checkpoint_every,
+        )
+        publish(context, "policy", partial(save_policy, trainer.model, tokenizer))
+
+    def _examples(
+        self, tokenizer: Any, demonstrations: Sequence[Instruction], context: "Context"
+    ) -> "list[Example]":
+        from farm.models import chat
+
+        answered = [(i.messages, i.demonstration) for i in demonstrations if i.demonstration]
+        if not answered:
+            raise DataError(
+                "no instruction has a demonstration: supervised fine-tuning needs some."
+            )
+        examples = chat.examples(
+            tokenizer,
+            [messages for messages, _ in answered],
+            [text for _, text in answered],
+            max_prompt_tokens=self._max_prompt_tokens,
+            max_new_tokens=self._max_new_tokens,
+        )
+        shown = chat.describe(tokenizer, examples[0])
+        (context.work / "example.txt").write_text(shown + "\n")
+        logger.info("one of %d training examples\n%s", len(examples), shown)
+        return examples
+
+    def _trainer(
+        self, model: Any, tokenizer: Any, examples: "Sequence[Example]", context: "Context"
+    ) -> Any:
+        from datasets import Dataset
+        from trl import SFTConfig, SFTTrainer
+
+        from farm.training.trainer import TokenIdTrainer, arguments
+
+        class Trainer(TokenIdTrainer, SFTTrainer):
+            pass
+
+        rows = {
+            "input_ids": [example.input_ids for example in examples],
+            "labels": [labels(example) for example in examples],
+        }
+        return Trainer(
+            model,
+            arguments(
+                SFTConfig,
+                self._schedule,
+                context,
+                steps=self._schedule.steps(len(examples)),
+                resume_every=self._resume_every,
+            ),
+            train_dataset=Dataset.from_dict(rows),
+            processing_class=tokenizer,
+        )
+
+
+def labels(example: "Example") -> list[int]:
+    """The ids to learn, `IGNORED` on the prompt."""
+    return [
+        token if learned else IGNORED
+        for token, learned in zip(example.input_ids, example.labels_mask, strict=True)
+    ]
