@@ -1,0 +1,26 @@
+"""Choosing by what a user of the sandbox could see: gold never selects."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from farm.errors import FarmError
+
+
+def selected_step(curve: pd.DataFrame) -> int:
+    """The step with the highest `win_rate` (on `validation`); of equal ones the earliest.
+
+    Raises `FarmError` where no checkpoint has a win rate.
+    """
+    judged = curve.dropna(subset=["win_rate"]).sort_values("step")
+    if judged.empty:
+        raise FarmError(
+            "no checkpoint can be selected: the judge gave no verdict on any of them. "
+            "Check annotators.clean, and the errors in the evaluations' judgments."
+        )
+    return int(judged.loc[judged["win_rate"].idxmax(), "step"])
+
+
+def best_temperature(pool_preferences: Mapping[float, float]) -> float:
+    """The temperature with the highest pool preference; of equal ones the lowest."""
+    return max(sorted(pool_preferences), key=lambda t: pool_preferences[t])
