@@ -33,6 +33,7 @@ bench-peers: $(PEERS) ## the peers' own environments, .peers/NAME
 setup: $(READY) ## the environment alone
 
 $(READY): requirements.lock pyproject.toml
+	@echo "Setting up .venv from requirements.lock (minutes, once)"
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --requirement requirements.lock
 	$(PY) -m pip install --quiet --no-deps --editable .

@@ -14,6 +14,7 @@ from farm.protocols import (
     Learner,
     ModelSource,
     RewardLearner,
+    Sampler,
     Scorer,
     Tuning,
 )
@@ -176,5 +177,5 @@ class Configuration(Settings):
     method: Learner
     sft: Learner
     tuning: Tuning
-    sampler: Any
+    sampler: Sampler
     tracking: Tracker

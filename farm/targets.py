@@ -233,14 +233,19 @@ def _check_inside(value: object, path: str) -> bool:
 
 
 def _check_role(node: Mapping[str, Any], hint: Any, path: str) -> None:
-    """Check that a node's class has what the protocols in the hint ask for."""
-    roles = [option for option in _options(hint) if getattr(option, "_is_protocol", False)]
-    if not roles or node.get(PARTIAL):
-        return
+    """Check that a node's class is what the hint asks for."""
     cls = target_class(node[TARGET])
-    if not any(all(hasattr(cls, name) for name in _members(role)) for role in roles):
-        wanted = " or ".join(f"{role.__name__} ({', '.join(_members(role))})" for role in roles)
-        raise ConfigError(f"{path}.{TARGET}: {node[TARGET]} is no {wanted}.")
+    if not any(_fits(cls, option) for option in _options(hint)):
+        raise ConfigError(f"{path}.{TARGET}: {node[TARGET]} is not {describe(hint)}.")
+
+
+def _fits(cls: type[Any], hint: Any) -> bool:
+    origin = typing.get_origin(hint) or hint
+    if getattr(origin, "_is_protocol", False):
+        return all(hasattr(cls, name) for name in _members(origin))
+    if inspect.isclass(origin):
+        return issubclass(cls, origin)
+    return hint is Any or isinstance(hint, typing.TypeVar)
 
 
 def _members(protocol: Any) -> list[str]:
@@ -276,4 +281,10 @@ def describe(hint: Any) -> str:
         return f"a list, each entry {describe(args[0])}" if args else "a list"
     if _is_kind(origin, Mapping, dict):
         return "a mapping"
-    return _WORDS.get(origin, f"a node with _target_ ({getattr(origin, '__name__', origin)})")
+    return _WORDS.get(origin) or f"a node with _target_ ({_role(origin)})"
+
+
+def _role(kind: Any) -> str:
+    name = getattr(kind, "__name__", str(kind))
+    protocol = getattr(kind, "_is_protocol", False)
+    return f"{name}, which has {', '.join(_members(kind))}" if protocol else name

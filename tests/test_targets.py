@@ -89,8 +89,9 @@ def test_right_values_pass(values: dict[str, Any]) -> None:
         ({"weights": {"length": "long"}}, "it.weights.length", "a number"),
         ({"rates": 1}, "it.rates", "Did you mean rate"),
         ({"scorer": "gold"}, "it.scorer", "Scorer"),
-        ({"scorer": node(Part)}, "it.scorer._target_", "Scorer (score)"),
+        ({"scorer": node(Part)}, "it.scorer._target_", "Scorer, which has score"),
         ({"scorer": node(Score, part=node(Part, sizes=2))}, "it.scorer.part.sizes", "size"),
+        ({"text": node(Part)}, "it.text._target_", "text or null"),
         ({"scorer": {"_target_": f"{HERE}.Scor"}}, "it.scorer._target_", "Score"),
     ],
 )
