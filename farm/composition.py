@@ -99,12 +99,24 @@ class Composer:
         group, value = override.key_or_group, override.value()
         if not self._repository.group_exists(group):
             raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups())}")
+        if override.is_add() or override.package:
+            self._check_place(override)
         for choice in value if isinstance(value, list) else [value]:
             if str(choice) not in self._choices(group) and not override.is_delete():
                 raise ConfigError(
                     f"{override.input_line}: the group {group} has no such choice. "
                     f"{suggest(choice, self._choices(group))}"
                 )
+
+    def _check_place(self, override: Override) -> None:
+        """Check that `config.yaml` has a line for this group, or none where one is added."""
+        key = override.get_key_element().lstrip("+~")
+        places = [str(name) for name in self._compose([]).hydra.runtime.choices]
+        if override.is_add() and key in places:
+            raise ConfigError(f"{override.input_line}: write {key}={override.value()}, without +.")
+        if not override.is_add() and key not in places:
+            known = [place for place in places if not place.startswith("hydra")]
+            raise ConfigError(f"{key}: there is no such node. {suggest(key, known)}")
 
     def _check_key(self, override: Override, base: DictConfig) -> None:
         """Check that an override's key exists. A new key (`+key=...`) is left to its class."""
