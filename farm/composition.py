@@ -2,7 +2,8 @@
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,13 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, OverrideParseException
 from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
-from omegaconf import DictConfig, ListConfig, open_dict
+from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from farm.errors import ConfigError
 from farm.targets import join, nearest, suggest
 
 _ROOT = "config"
-_SEARCH_PATH = "pkg://conf"
+_PACKAGE = "conf"
 
 
 def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
@@ -42,7 +43,7 @@ class Composer:
 
     def __init__(self, config_dir: str | None = None) -> None:
         setbase("1.3")
-        search_path = create_config_search_path(_SEARCH_PATH)
+        search_path = create_config_search_path(f"pkg://{_PACKAGE}")
         if config_dir is not None:
             folder = Path(config_dir).resolve()
             if not folder.is_dir():
@@ -61,6 +62,9 @@ class Composer:
         config = full.copy()
         with open_dict(config):
             del config["hydra"]
+        for path in sorted(OmegaConf.missing_keys(config)):
+            meaning = _meaning(path, full.hydra.runtime.choices)
+            raise ConfigError(f"{path} must be given: {path}=VALUE{meaning}")
         return config
 
     def _compose_checked(self, overrides: list[str]) -> DictConfig:
@@ -222,6 +226,14 @@ def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:
                 "A list is written key=[1,2]."
             )
     return parsed
+
+
+def _meaning(path: str, choices: Mapping[str, str]) -> str:
+    """What the yaml that left a key open says about it."""
+    group, _, key = path.partition(".")
+    file = resources.files(_PACKAGE) / group / f"{choices.get(group)}.yaml"
+    comment = re.search(rf"^{key}:.*?# (.*)$", file.read_text(), re.M) if file.is_file() else None
+    return f" ({comment[1]})" if comment else ""
 
 
 def _first_unknown(config: DictConfig, key: str) -> tuple[str, list[str]] | None:

@@ -40,6 +40,7 @@ MISTAKES = [
     ("cluster.max_restarts=-1", "cluster.max_restarts", "0 or more"),
     ("cluster.max_restart=1", "cluster.max_restart", "max_restarts"),
     ("data=files", "data.path", "data.path=VALUE"),
+    ("reward=callable", "reward.function", "package.module:function"),
     ("data.path=FILE", "data.path", "data=files"),
     ("model.path=DIR", "model.path", "model=pretrained"),
     ("reward.function=a:b", "reward.function", "reward=callable"),

@@ -13,6 +13,7 @@ from source_trees import ROOT, YAMLS, targets
 from farm.config import compose, target_class
 
 CONF = ROOT / "conf"
+EXPERIMENTS = CONF / "experiment"
 CHOICES = [path for path in YAMLS if path.parent != CONF]
 NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
 """A gold scorer is chosen for data that brings none of its own."""
@@ -32,11 +33,21 @@ def _must_be_given(path: Path) -> Iterator[str]:
             yield f"{_group(path)}.{key}=given"
 
 
-@pytest.mark.parametrize("path", CHOICES, ids=_label)
-def test_every_choice_composes_and_builds(path: Path) -> None:
+def _overrides(path: Path) -> list[str]:
+    """What chooses this yaml on the command line."""
+    if path.parent.parent == EXPERIMENTS:  # experiment/method/smoke_ppo: of experiment and choice
+        names = [other.stem for other in EXPERIMENTS.glob("*.yaml")]
+        (experiment,) = (name for name in names if path.stem.startswith(f"{name}_"))
+        choice = path.stem.removeprefix(f"{experiment}_")
+        return [f"experiment={experiment}", f"{path.parent.name}={choice}"]
     group = _group(path)
     others = NEEDS_ANOTHER_CHOICE.get(group, [])
-    compose([*others, f"{group}={path.stem}", *_must_be_given(path)])
+    return [*others, f"{group}={path.stem}", *_must_be_given(path)]
+
+
+@pytest.mark.parametrize("path", CHOICES, ids=_label)
+def test_every_choice_composes_and_builds(path: Path) -> None:
+    compose(_overrides(path))
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
