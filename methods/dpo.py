@@ -25,9 +25,10 @@ class DPO:
     """Learns from `inputs.judgments` that prefer one answer; ties and missing verdicts are dropped
     and counted in `labels.json`.
 
-    Metrics, over the batch's pairs: loss (nats), accuracy (share where the implicit reward of the chosen answer is higher), margin (mean difference of implicit
-    rewards), entropy (nats per answer token). Raises `ConfigError` for values out of range and
-    `DataError` where no judgment is left to learn from.
+    Metrics, over the batch's pairs: loss (nats), accuracy (share where the implicit reward of the
+    chosen answer is higher), margin (mean difference of implicit rewards), entropy (nats per answer
+    token). Raises `ConfigError` for values out of range and `DataError` where no judgment is left
+    to learn from.
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"judgments"})

@@ -47,6 +47,8 @@ class RewardModelScorer:
         """Scores [N]; never NaN."""
         from farm.models import chat
 
+        if not completions:
+            return np.empty(0)
         examples = chat.examples(
             self._tokenizer,
             [instruction.messages for instruction in instructions],

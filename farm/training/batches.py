@@ -18,9 +18,11 @@ def bucketed_order(lengths: Sequence[int], *, batch_size: int, steps: int, seed:
     passes = -(-total // len(lengths))
     stream = np.concatenate([rng.permutation(len(lengths)) for _ in range(passes)])[:total]
     sizes = np.asarray(lengths)
+    # No longer than a pass, or copies of a row would meet in one batch.
+    block_rows = max(1, min(BLOCK_BATCHES, len(lengths) // batch_size)) * batch_size
     order: list[int] = []
-    for begin in range(0, total, BLOCK_BATCHES * batch_size):
-        block = stream[begin : begin + BLOCK_BATCHES * batch_size]
+    for begin in range(0, total, block_rows):
+        block = stream[begin : begin + block_rows]
         batches = block[np.argsort(sizes[block], kind="stable")].reshape(-1, batch_size)
         order.extend(rng.permutation(batches).ravel().tolist())
     return order

@@ -26,6 +26,9 @@ CheckpointSave = Callable[[Any, Path], None]
 
 _COMPLETE = "complete"
 
+# TRL 1.16 goes by the name that transformers 5.23 has given up.
+warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated")
+
 
 class TokenIdTrainer:
     """Goes before a TRL trainer in a class's bases: rows are token ids already, their order is
@@ -61,31 +64,29 @@ def arguments(
     # interrupted. This is the only place that touches accelerate's state.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # TRL's defaults use renamed arguments
-        return config_class(
-            output_dir=str(_resume_folder(context)),
-            max_steps=steps,
-            per_device_train_batch_size=schedule.batch_size // int(os.environ.get("WORLD_SIZE", 1)),
-            learning_rate=schedule.learning_rate,
-            lr_scheduler_type=schedule.lr_schedule,
-            warmup_steps=schedule.warmup_steps(steps),
-            weight_decay=schedule.weight_decay,
-            max_grad_norm=schedule.max_grad_norm,
-            seed=derive(context.seed, "trainer") % 2**32,
-            save_strategy="steps",
-            save_steps=resume_every,
-            save_total_limit=2,
-            logging_steps=1,
-            report_to="none",
-            disable_tqdm=True,
-            bf16=False,
-            gradient_checkpointing=False,
-            max_length=None,
-            use_cpu=torch.device(context.device).type == "cpu",
-            dataloader_pin_memory=False,
-            **extra,
-        )
+    return config_class(
+        output_dir=str(_resume_folder(context)),
+        max_steps=steps,
+        per_device_train_batch_size=schedule.batch_size // int(os.environ.get("WORLD_SIZE", 1)),
+        learning_rate=schedule.learning_rate,
+        lr_scheduler_type=schedule.lr_schedule,
+        warmup_steps=schedule.warmup_steps(steps),
+        weight_decay=schedule.weight_decay,
+        max_grad_norm=schedule.max_grad_norm,
+        seed=derive(context.seed, "trainer") % 2**32,
+        save_strategy="steps",
+        save_steps=resume_every,
+        save_total_limit=2,
+        logging_steps=1,
+        report_to="none",
+        disable_tqdm=True,
+        bf16=False,
+        gradient_checkpointing=False,
+        max_length=None,
+        use_cpu=torch.device(context.device).type == "cpu",
+        dataloader_pin_memory=False,
+        **extra,
+    )
 
 
 def train(

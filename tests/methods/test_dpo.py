@@ -1,0 +1,105 @@
+"""DPO moves probability to the preferred answers, measured against the start policy."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import toy_policy as toy
+
+from farm.errors import ConfigError
+from farm.types import Inputs, PolicyRef
+from methods.dpo import DPO
+
+
+def learner(**changes: object) -> DPO:
+    settings = {**toy.LIMITS, "learning_rate": 1e-2, "batch_size": 32, "epochs": 5.0}
+    return DPO(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+@pytest.fixture(scope="module")
+def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
+    return toy.starting_policy(tmp_path_factory.mktemp("start") / "model")
+
+
+def log_odds(path: str, labels: list[toy.LabeledPair]) -> list[float]:
+    """log pi(preferred) - log pi(other), by plain forward passes over unpadded rows."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path)
+
+    def logprob(prompt: str, answer: str) -> float:
+        ids = tokenizer(f"<user>{prompt}<end><assistant>{answer}<end>", return_tensors="pt")
+        n = len(answer.split()) + 1
+        with torch.no_grad():
+            logprobs = model(ids["input_ids"]).logits[0, :-1].log_softmax(-1)
+        targets = ids["input_ids"][0, 1:, None]
+        return float(logprobs.gather(1, targets)[-n:].sum())
+
+    odds = []
+    for pair, judgment in labels:
+        prompt = pair.instruction.messages[0].content
+        a, b = (logprob(prompt, answer) for answer in (pair.output_a, pair.output_b))
+        odds.append(b - a if judgment.preference == 1 else a - b)
+    return odds
+
+
+def test_it_raises_the_preferred_answers(start: PolicyRef, tmp_path: Path) -> None:
+    labels = toy.labelled(toy.instructions(1000))
+    policy = learner().fit(start, Inputs(judgments=labels), toy.context(tmp_path))
+    unseen = toy.labelled(toy.instructions(60, seed=1))
+    before, after = log_odds(start.path, unseen), log_odds(policy.path, unseen)
+    assert np.mean(np.array(after) > 0) > 0.85 > 0.7 > np.mean(np.array(before) > 0)
+    assert np.mean(after) - np.mean(before) > 3
+    assert json.loads((tmp_path / "labels.json").read_text())["used"] == len(labels)
+
+
+def test_margin_is_that_of_the_implicit_reward(start: PolicyRef, tmp_path: Path) -> None:
+    """After one step at full rate, the second step logs beta * (log odds - log odds of start),
+    and the loss is its log-sigmoid: both from plain forward passes."""
+    labels = toy.labelled(toy.instructions(24))
+    saved: list[str] = []
+
+    def keep(step: int, save: object) -> None:
+        path = tmp_path / f"step{step}"
+        save(path)  # type: ignore[operator]
+        saved.append(str(path))
+
+    context = toy.context(tmp_path / "work")
+    context.on_checkpoint = keep
+    method = learner(
+        epochs=None,
+        max_steps=3,
+        batch_size=len(labels),
+        checkpoint_every=1,
+        beta=0.5,
+        warmup_ratio=0.0,
+        lr_schedule="constant_with_warmup",
+    )
+    method.fit(start, Inputs(judgments=labels), context)
+    first, second, _ = toy.metrics(tmp_path / "work")
+    assert first["loss"] == pytest.approx(np.log(2), abs=1e-5)
+    assert first["margin"] == pytest.approx(0, abs=1e-4)
+    rewards = 0.5 * (np.array(log_odds(saved[0], labels)) - log_odds(start.path, labels))
+    assert second["margin"] == pytest.approx(rewards.mean(), abs=1e-3)
+    assert second["loss"] == pytest.approx(np.log1p(np.exp(-rewards)).mean(), abs=1e-3)
+
+
+def test_it_continues_after_a_kill(start: PolicyRef, tmp_path: Path) -> None:
+    inputs = Inputs(judgments=toy.labelled(toy.instructions(100)))
+    whole, broken = toy.context(tmp_path / "whole"), toy.context(tmp_path / "broken")
+    method = learner(max_steps=12, epochs=None, resume_every=5)
+    method.fit(start, inputs, whole)
+    toy.interrupt_at(broken, 8)
+    with pytest.raises(toy.Interrupted):
+        method.fit(start, inputs, broken)
+    method.fit(start, inputs, broken)
+    assert toy.same_weights(tmp_path / "whole/policy", tmp_path / "broken/policy")
+    assert toy.metrics(tmp_path / "whole") == toy.metrics(tmp_path / "broken")
+
+
+def test_wrong_values_name_their_key() -> None:
+    with pytest.raises(ConfigError, match="beta"):
+        learner(beta=0.0)
