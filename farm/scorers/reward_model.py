@@ -37,7 +37,7 @@ class RewardModelScorer:
         require_at_least("max_prompt_tokens", max_prompt_tokens, 1)
         require_at_least("max_new_tokens", max_new_tokens, 1)
         require_at_least("tokens_per_batch", tokens_per_batch, 1)
-        self._path = path
+        self.path = path
         self._max_prompt_tokens = max_prompt_tokens
         self._max_new_tokens = max_new_tokens
         self._tokens_per_batch = tokens_per_batch
@@ -85,10 +85,10 @@ class RewardModelScorer:
     def _tokenizer(self) -> Any:
         from farm.models.load import load_tokenizer
 
-        return load_tokenizer(self._path)
+        return load_tokenizer(self.path)
 
     @cached_property
     def _model(self) -> Any:
         from farm.models.load import load_reward_model
 
-        return load_reward_model(self._path, self._device)
+        return load_reward_model(self.path, self._device)

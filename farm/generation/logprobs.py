@@ -1,0 +1,166 @@
+"""Log-probabilities of given answers, and the exact divergence between two policies on them."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from farm.protocols import FloatArray
+from farm.training.batches import length_batches
+from farm.types import Instruction
+
+Ids = Sequence[int]
+
+
+@dataclass(frozen=True)
+class ResponseBatch:
+    """Prompts with their answers behind them. Padding stands on the right, where causal attention
+    never looks, so no attention mask is needed."""
+
+    ids_B_L: Tensor
+    """int64."""
+    positions_N: Tensor
+    """int64 indices into the flattened [B * L]: where each answer token is predicted."""
+    tokens_N: Tensor
+    """int64: the answers' tokens, row after row."""
+
+
+class Prediction(NamedTuple):
+    """What a causal LM computes where answer tokens are predicted."""
+
+    hidden_N_D: Tensor
+    """What goes into the output layer."""
+    logits_N_V: Tensor
+
+
+def response_batch(
+    prompts: Sequence[Ids], responses: Sequence[Ids], device: torch.device | str = "cpu"
+) -> ResponseBatch:
+    """The batch of aligned prompts and answers (token ids, none of them empty)."""
+    rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
+    width = max(map(len, rows))
+    ids_B_L = np.zeros((len(rows), width), dtype=np.int64)
+    positions = []
+    for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
+        ids_B_L[number, : len(row)] = row
+        begin = number * width - 1
+        positions.append(np.arange(begin + len(prompt), begin + len(row)))
+    positions_N = np.concatenate(positions)
+    return ResponseBatch(
+        torch.from_numpy(ids_B_L).to(device),
+        torch.from_numpy(positions_N).to(device),
+        torch.from_numpy(ids_B_L.reshape(-1)[positions_N + 1]).to(device),
+    )
+
+
+def predict(model: Any, batch: ResponseBatch) -> Prediction:
+    """Run a causal LM, with its output layer applied only where answer tokens are predicted.
+
+    The rest of the model's own forward (soft-capped or scaled logits, adapters) stays in force,
+    because the positions are picked by a hook before the output layer.
+    """
+    hidden_N_D: Tensor | None = None
+
+    def pick(module: Any, inputs: tuple[Tensor]) -> tuple[Tensor]:
+        nonlocal hidden_N_D
+        hidden_N_D = inputs[0].flatten(0, 1)[batch.positions_N]
+        return (hidden_N_D[None],)
+
+    hook = model.get_output_embeddings().register_forward_pre_hook(pick)
+    try:
+        logits_1_N_V = model(input_ids=batch.ids_B_L, use_cache=False).logits
+    finally:
+        hook.remove()
+    assert hidden_N_D is not None
+    return Prediction(hidden_N_D, logits_1_N_V[0])
+
+
+def token_logprobs(logits_N_V: Tensor, tokens_N: Tensor) -> Tensor:
+    """log softmax at the tokens [N], without keeping the whole [N, V]."""
+    chosen_N = logits_N_V.gather(-1, tokens_N[:, None])[:, 0]
+    return chosen_N.float() - logits_N_V.float().logsumexp(-1)
+
+
+def divergence(logits_N_V: Tensor, other_N_V: Tensor) -> Tensor:
+    """KL(softmax(logits) || softmax(other)) [N] in nats, over the full vocabulary."""
+    logprobs_N_V = logits_N_V.float().log_softmax(-1)
+    other_N_V = other_N_V.float().log_softmax(-1)
+    return (logprobs_N_V.exp() * (logprobs_N_V - other_N_V)).sum(-1)
+
+
+def batches(
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    tokens_per_batch: int,
+    device: torch.device | str = "cpu",
+) -> Iterator[tuple[list[int], ResponseBatch]]:
+    """(row numbers, their batch), rows of similar length together, every row once."""
+    lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
+    for rows in length_batches(lengths, tokens_per_batch):
+        yield (
+            rows,
+            response_batch([prompts[i] for i in rows], [responses[i] for i in rows], device),
+        )
+
+
+def response_logprobs(
+    model: Any, prompts: Sequence[Ids], responses: Sequence[Ids], *, tokens_per_batch: int = 8192
+) -> list[Tensor]:
+    """Log-probabilities of each answer's tokens, float32 [its length], in nats."""
+    logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
+    with torch.inference_mode():
+        for rows, batch in batches(prompts, responses, tokens_per_batch, model.device):
+            found_N = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
+            parts = found_N.split([len(responses[i]) for i in rows])
+            for row, part in zip(rows, parts, strict=True):
+                logprobs[row] = part
+    return logprobs
+
+
+def answer_kl(
+    policy: Any,
+    start: Any,
+    prompts: Sequence[Ids],
+    responses: Sequence[Ids],
+    *,
+    tokens_per_batch: int = 8192,
+) -> FloatArray:
+    """KL(policy || start) in nats [B], exact per token and summed along each answer.
+
+    Averaged over answers that the policy sampled at temperature 1, this is the Rao-Blackwellised
+    estimate of the divergence per answer: unbiased, and less noisy than the log-ratio.
+    """
+    kl = np.empty(len(prompts))
+    with torch.inference_mode():
+        for rows, batch in batches(prompts, responses, tokens_per_batch, policy.device):
+            kl_N = divergence(predict(policy, batch).logits_N_V, predict(start, batch).logits_N_V)
+            parts = kl_N.split([len(responses[i]) for i in rows])
+            kl[rows] = [float(part.double().sum()) for part in parts]
+    return kl
+
+
+def policy_kl(
+    policy_path: str,
+    start_path: str,
+    instructions: Sequence[Instruction],
+    completions: Sequence[str],
+    *,
+    max_prompt_tokens: int | None = None,
+    device: str = "cpu",
+) -> FloatArray:
+    """`answer_kl` [N] of two saved policies that share a tokenizer, on the policy's own answers."""
+    from farm.models import chat
+    from farm.models.load import load_policy, load_tokenizer
+
+    tokenizer = load_tokenizer(policy_path)
+    return answer_kl(
+        load_policy(policy_path, device),
+        load_policy(start_path, device),
+        chat.prompts_ids(
+            tokenizer, [i.messages for i in instructions], max_prompt_tokens=max_prompt_tokens
+        ),
+        chat.responses_ids(tokenizer, completions),
+    )
