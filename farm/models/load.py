@@ -62,8 +62,8 @@ def load_reward_model(
 
 
 def save_policy(model: Any, tokenizer: Any, path: Path) -> None:
-    """Weights (safetensors), configs and tokenizer, so that transformers' Auto classes load the
-    directory. `path` is fresh: a directory that a kill left half-written is the caller's to drop."""
+    """Weights (safetensors), configs and tokenizer: a directory that transformers' Auto classes
+    load. `path` is fresh; one that a kill left half-written is the caller's to drop."""
     path.mkdir(parents=True, exist_ok=True)
     model.save_pretrained(path)
     tokenizer.save_pretrained(path)

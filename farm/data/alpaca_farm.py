@@ -1,0 +1,88 @@
+"""AlpacaFarm's instructions (arXiv 2305.14387), from the hub or from a local copy.
+
+The hub's loading script is not run: the JSON files are read by name.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from farm.data.files import read_file
+from farm.data.splits import disjoint
+from farm.errors import ConfigError, DataError
+from farm.hub import HubRepository
+from farm.types import Instruction, SplitName
+
+REPOSITORY = "tatsu-lab/alpaca_farm"
+
+SPLIT_FILES: Mapping[SplitName, str] = {
+    "sft": "alpaca_instructions/sft.json",
+    "preference": "alpaca_instructions/preference.json",
+    "unlabeled": "alpaca_instructions/unlabeled.json",
+    "validation": "alpaca_instructions/val.json",
+    "evaluation": "alpaca_farm_evaluation.json",
+}
+
+
+class AlpacaFarm:
+    """An `InstructionSource`: AlpacaFarm's own splits.
+
+    Read at `revision` (branch, tag or commit) of the hub's repository, or from `path`, a local
+    copy with the same layout. An instruction that occurs in several splits stays in the first of
+    evaluation, validation, sft, preference and unlabeled. The evaluation file's `dataset` is the
+    category.
+    """
+
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"revision", "path"})  # see `resolved`
+
+    def __init__(self, revision: str | None = None, path: str | None = None) -> None:
+        if revision is not None and path is not None:
+            raise ConfigError(
+                f"data.revision={revision}: a local copy (data.path) has no revision; give one of "
+                "the two."
+            )
+        self.path = None if path is None else Path(path)
+        self._hub = HubRepository(
+            REPOSITORY,
+            "dataset",
+            revision,
+            instead="Offline, set data.path to a local copy of that repository.",
+        )
+
+    def load(self) -> dict[SplitName, list[Instruction]]:
+        """All five splits. Raises DataError."""
+        splits = {name: self._read(file) for name, file in SPLIT_FILES.items()}
+        return disjoint(splits)
+
+    def resolved(self) -> dict[str, str]:
+        """The hub's commit, or the content hashes of the local files."""
+        if self.path is None:
+            return {REPOSITORY: self._hub.commit}
+        return {
+            file: f"sha256:{hashlib.sha256(self._file(file).read_bytes()).hexdigest()}"
+            for file in SPLIT_FILES.values()
+        }
+
+    @cached_property
+    def _root(self) -> Path:
+        if self.path is not None:
+            return self.path
+        return self._hub.download(list(SPLIT_FILES.values()))
+
+    def _file(self, name: str) -> Path:
+        file = self._root / name
+        if not file.is_file():
+            raise DataError(
+                f"{file}: there is no such file. A copy of {REPOSITORY} has "
+                f"{', '.join(SPLIT_FILES.values())}."
+            )
+        return file
+
+    def _read(self, name: str) -> list[Instruction]:
+        instructions, bad = read_file(self._file(name))
+        if bad:
+            raise DataError(bad[0])
+        return instructions

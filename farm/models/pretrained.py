@@ -1,0 +1,115 @@
+"""A causal language model that exists already: a local directory or a name on the hub."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+from farm.errors import ConfigError
+from farm.hub import HubRepository
+from farm.types import Instruction
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_FILES = ["model*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+
+
+class Pretrained:
+    """A `ModelSource`: any causal language model that transformers loads, with its own tokenizer
+    and chat template (`farm.models.chat`).
+
+    `path` is a directory or a hub name; `revision` a branch, tag or commit on the hub. Weights are
+    safetensors. Raises ConfigError for a directory that is missing or holds pickled weights only.
+    """
+
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"revision"})  # see `resolved`
+
+    def __init__(
+        self,
+        path: str,
+        max_prompt_tokens: int,
+        max_new_tokens: int,
+        revision: str | None = None,
+    ) -> None:
+        for key, value in (
+            ("max_prompt_tokens", max_prompt_tokens),
+            ("max_new_tokens", max_new_tokens),
+        ):
+            if value < 1:
+                raise ConfigError(f"model.{key}={value}: must be at least 1.")
+        self.path = path
+        self.max_prompt_tokens = max_prompt_tokens
+        self.max_new_tokens = max_new_tokens
+        self._hub = HubRepository(
+            path,
+            "model",
+            revision,
+            instead=f"There is no directory {path} here either; offline, set model.path to one.",
+        )
+        self._check_path(revision)
+
+    def build(self, texts: Sequence[Instruction], work: Path, *, seed: int) -> str:
+        """The model's directory: the given one, or the hub's files at the resolved commit."""
+        folder = self._folder
+        _check_weights(folder)
+        self._check_positions(folder)
+        return str(folder)
+
+    def resolved(self) -> dict[str, str]:
+        """The hub's commit, or a hash of the directory's content."""
+        if not self._is_local:
+            return {"path": self._hub.commit}
+        digest = hashlib.sha256()
+        for file in sorted(Path(self.path).rglob("*")):
+            if file.is_file():
+                with file.open("rb") as content:
+                    sha = hashlib.file_digest(content, "sha256").hexdigest()
+                digest.update(f"{file.relative_to(self.path)} {sha}\n".encode())
+        return {"path": f"sha256:{digest.hexdigest()}"}
+
+    @property
+    def _is_local(self) -> bool:
+        return Path(self.path).is_dir()
+
+    @cached_property
+    def _folder(self) -> Path:
+        return Path(self.path).resolve() if self._is_local else self._hub.download(_HUB_FILES)
+
+    def _check_path(self, revision: str | None) -> None:
+        if self._is_local:
+            _check_weights(Path(self.path))
+            if revision is not None:
+                raise ConfigError(
+                    f"model.revision={revision}: the directory {self.path} has no revisions; "
+                    "leave it null."
+                )
+        elif not _HUB_NAME.fullmatch(self.path):
+            raise ConfigError(
+                f"model.path={self.path}: there is no such directory, and it is no hub name "
+                "(OWNER/NAME) either."
+            )
+
+    def _check_positions(self, folder: Path) -> None:
+        from transformers import AutoConfig
+
+        config = AutoConfig.from_pretrained(folder).get_text_config()
+        limit: int | None = getattr(config, "max_position_embeddings", None)
+        wanted = self.max_prompt_tokens + self.max_new_tokens
+        if limit is not None and wanted > limit:
+            raise ConfigError(
+                f"model.max_prompt_tokens + model.max_new_tokens = {wanted}: {self.path} has only "
+                f"{limit} positions."
+            )
+
+
+def _check_weights(folder: Path) -> None:
+    if any(folder.glob("*.safetensors")):
+        return
+    pickled = sorted(file.name for file in [*folder.glob("*.bin"), *folder.glob("*.pt")])
+    found = f"only {', '.join(pickled)}, pickled weights, which can run code" if pickled else "none"
+    raise ConfigError(
+        f"model.path={folder}: weights in safetensors format are needed, and there are {found}. "
+        "Right would be a directory that transformers' save_pretrained wrote."
+    )
