@@ -118,6 +118,7 @@ class _Run:
         figures.curve.to_parquet(path / "curve.parquet", index=False)
         figures.curve_items.to_parquet(path / "curve_items.parquet", index=False)
         figures.final.to_parquet(path / "final.parquet", index=False)
+        figures.final_items.to_parquet(path / "final_items.parquet", index=False)
         self._samples(figures).to_parquet(path / "samples.parquet", index=False)
         pipeline = self._pipeline
         learned = {"start": pipeline.start, pipeline.method_label: pipeline.policy}
@@ -148,8 +149,9 @@ class _Run:
             self._pipeline.instructions.path, split, self._pipeline.limit(split)
         )
         references = first_texts(self._pipeline.reference_outputs(split).path, instructions)
+        selected = figures.final_items.query("role == 'selected'")
         return side_by_side(
-            figures.selected_items, instructions, references,
+            selected, instructions, references,
             count=self._settings.evaluation.samples, seed=self._settings.seed,
         )  # fmt: skip
 

@@ -27,8 +27,8 @@ class Figures:
     curve: "pd.DataFrame"
     curve_items: "pd.DataFrame"
     final: "pd.DataFrame"
-    selected_items: "pd.DataFrame"
-    """Items of the selected checkpoint on `evaluation`."""
+    final_items: "pd.DataFrame"
+    """Items of the selected and the last checkpoint on `evaluation`; `role` says which."""
     selected_step: int
     last_step: int
 
@@ -66,11 +66,14 @@ class Measurement:
         curve = curve_frame(rows)
         selected = selected_step(curve[curve["step"] > 0])
         last = int(curve["step"].max())
-        final_items = self._learned(selected, f"selected (step {selected})")
+        final_items = [
+            self._learned(step, f"{role} (step {step})").assign(role=role, step=step)
+            for role, step in (("selected", selected), ("last", last))
+        ]
         final = [*self._controls(), *self._learned_rows(selected, last)]
         return Figures(
-            curve, pd.concat(items, ignore_index=True), final_frame(final), final_items,
-            selected, last,
+            curve, pd.concat(items, ignore_index=True), final_frame(final),
+            pd.concat(final_items, ignore_index=True), selected, last,
         )  # fmt: skip
 
     def _summary(self, items: "pd.DataFrame") -> Row:

@@ -42,7 +42,8 @@ def percentiles(replicates: FloatArray, estimate: float) -> Interval:
     """The estimate with the central 95 % of its bootstrap replicates."""
     tail = (100 - COVERAGE) / 2
     low, high = np.nanpercentile(replicates, [tail, 100 - tail])
-    return Interval(estimate, float(low), float(high))
+    # Rounding must not put the mean of equal values outside its own interval.
+    return Interval(estimate, min(float(low), estimate), max(float(high), estimate))
 
 
 def mean_interval(values_N: FloatArray, *, seed: int) -> Interval:

@@ -18,7 +18,7 @@ def selected_step(curve: pd.DataFrame) -> int:
             "no checkpoint can be selected: the judge gave no verdict on any of them. "
             "Check annotators.clean, and the errors in the evaluations' judgments."
         )
-    return int(judged.loc[judged["win_rate"].idxmax(), "step"])
+    return int(judged["step"].iloc[int(judged["win_rate"].argmax())])
 
 
 def best_temperature(pool_preferences: Mapping[float, float]) -> float:

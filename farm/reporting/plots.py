@@ -1,0 +1,148 @@
+"""The curves of a run as matplotlib figures.
+
+Win rates are percent against the reference; bands are 95 % intervals over instructions.
+"""
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import matplotlib as mpl
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+INK = "#4a4a4b"
+"""Text, axes and grid."""
+
+SERIES_COLOURS = (
+    "#2a6fb0",
+    "#c8641b",
+    "#3f8a4a",
+    "#7d5bb0",
+    "#b0416b",
+    "#7a6a1f",
+    "#3b8f93",
+    "#8a8a8a",
+)
+"""Legible on white; a page restates them for dark themes."""
+
+
+class Series(NamedTuple):
+    """A column of `curve.parquet` as a line."""
+
+    column: str
+    label: str
+    colour: str
+    dashes: str | tuple[int, tuple[int, ...]] = "-"
+    """Lines differ in dashes too, so that colour is not all that tells them apart."""
+
+
+WIN_RATES = (
+    Series("pool_preference", "pool", SERIES_COLOURS[0]),
+    Series("win_rate", "one annotator of the pool", SERIES_COLOURS[3], (0, (1, 2))),
+    Series("held_out_win_rate", "held-out evaluators", SERIES_COLOURS[1], (0, (5, 2))),
+    Series("gold_win_rate", "gold", SERIES_COLOURS[2], (0, (6, 2, 1, 2))),
+)
+GOLD = Series("gold_utility", "gold utility", SERIES_COLOURS[2])
+PROXY = Series("proxy_reward", "proxy reward", SERIES_COLOURS[1])
+KL = Series("kl_to_start", "KL to the start (nats)", SERIES_COLOURS[0])
+
+STYLE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "font.size": 11,
+    "font.family": "sans-serif",
+    "text.color": INK,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": INK,
+    "grid.alpha": 0.18,
+    "legend.frameon": False,
+    "legend.fontsize": 10,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+}
+
+
+WIDTH_IN = 4.3
+HEIGHT_IN = 3.3
+
+
+def win_rate_figure(curve: pd.DataFrame, selected_step: int | None = None) -> Figure:
+    """Win rates over training steps by every evaluator that judged."""
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = panels(1)
+        for series in WIN_RATES:
+            draw(axes, curve, series)
+        chance_line(axes)
+        if selected_step is not None:
+            axes.axvline(selected_step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
+        label(axes, "Win rate against the reference (%)")
+        legend(axes)
+    return figure
+
+
+def proxy_and_gold_figure(curve: pd.DataFrame) -> Figure:
+    """What is optimised, above what is wanted, over the same steps."""
+    drawn = [series for series in (PROXY, GOLD) if curve[series.column].notna().any()]
+    with mpl.rc_context(STYLE):
+        figure, rows = panels(max(len(drawn), 1), stacked=True)
+        for axes, series in zip(rows, drawn, strict=False):
+            draw(axes, curve, series)
+            label(axes, series.label.capitalize())
+    return figure
+
+
+def kl_figure(curve: pd.DataFrame) -> Figure:
+    """How far the policy has moved from its start."""
+    with mpl.rc_context(STYLE):
+        figure, (axes,) = panels(1)
+        draw(axes, curve, KL)
+        axes.set_ylim(bottom=0)
+        label(axes, KL.label)
+    return figure
+
+
+def panels(count: int, *, stacked: bool = False) -> tuple[Figure, Sequence[Axes]]:
+    """A figure with `count` panels: side by side, or stacked on one x axis in the height of one."""
+    columns, rows = (1, count) if stacked else (count, 1)
+    figure = Figure(figsize=(WIDTH_IN * columns, HEIGHT_IN), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=stacked)
+    return figure, list(grid.ravel())
+
+
+def draw(axes: Axes, curve: pd.DataFrame, series: Series, x: str = "step") -> None:
+    """One line with its band, where the column has any figures."""
+    known = curve.dropna(subset=[series.column]).sort_values(x)
+    if known.empty:
+        return
+    axes.plot(
+        known[x], known[series.column], color=series.colour, linestyle=series.dashes,
+        label=series.label, linewidth=1.8, marker="o", markersize=2.5,
+    )  # fmt: skip
+    bounds = [f"{series.column}_{end}" for end in ("low", "high")]
+    if set(bounds) <= set(known.columns):
+        low, high = (known[bound] for bound in bounds)
+        axes.fill_between(known[x], low, high, color=series.colour, alpha=0.15, linewidth=0)
+
+
+def chance_line(axes: Axes) -> None:
+    """Where policy and reference are equally good."""
+    axes.axhline(50, color=INK, linewidth=0.8)
+
+
+def label(axes: Axes, title: str, x: str = "Training step") -> None:
+    """Title, and the x axis on the lowest panel alone."""
+    axes.set_title(title)
+    if axes.get_subplotspec().is_last_row():  # type: ignore[union-attr]
+        axes.set_xlabel(x)
+
+
+def legend(axes: Axes) -> None:
+    """Below the panel, where it hides no line."""
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.18), ncols=2, handlelength=2.4)
