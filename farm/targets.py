@@ -249,8 +249,8 @@ def _fits(cls: type[Any], hint: Any) -> bool:
 
 
 def _members(protocol: Any) -> list[str]:
-    names = {*vars(protocol), *getattr(protocol, "__annotations__", {})}
-    return sorted(name for name in names if not name.startswith("_"))
+    """The methods that a protocol asks for; its attributes may be set in constructors."""
+    return sorted(n for n, value in vars(protocol).items() if n[0] != "_" and callable(value))
 
 
 def _show(value: object) -> str:
