@@ -142,9 +142,9 @@ def test_gold_of_the_data_can_be_replaced() -> None:
         "experiment=smoke method=dpo",
         "experiment=overoptimization",
         "experiment=shuffled_labels",
-        "method=ppo data=files data.path=F data.gold=gsm8k_exact_match model=tiny_bpe "
+        "method=ppo data=files data.path=F.jsonl data.gold=gsm8k_exact_match model=tiny_bpe "
         "annotators=demonstration_overlap evaluators=none",
-        "data=files data.path=F model=pretrained model.path=D start=instruct",
+        "data=files data.path=F.jsonl model=pretrained model.path=D start=instruct",
     ],
 )
 def test_documented_commands_compose(command: str) -> None:
