@@ -141,7 +141,10 @@ def stop_ids(tokenizer: Any) -> tuple[int, ...]:
 
 
 def decode(tokenizer: Any, ids: Sequence[int]) -> str:
-    """The text of a sampled answer, up to its first stop id; special tokens do not show."""
+    """The text of a sampled answer, up to its first stop id; special tokens do not show.
+
+    SentencePiece's decoders drop a space in front.
+    """
     return decode_batch(tokenizer, [ids])[0]
 
 
@@ -296,6 +299,8 @@ def _render(
 def _apply(
     tokenizer: Any, template: str, chats: list[list[dict[str, str]]], *, generation: bool
 ) -> list[str]:
+    if not chats:
+        return []
     texts: list[str] = tokenizer.apply_chat_template(
         chats,
         chat_template=template,
