@@ -9,7 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
-from farm.data.files import read_file
+from farm.data.files import read_rows
 from farm.data.splits import disjoint
 from farm.errors import ConfigError, DataError
 from farm.hub import HubRepository
@@ -54,7 +54,7 @@ class AlpacaFarm:
 
     def load(self) -> dict[SplitName, list[Instruction]]:
         """All five splits. Raises DataError."""
-        splits = {name: self._read(file) for name, file in SPLIT_FILES.items()}
+        splits = {name: read_rows(self._file(file)) for name, file in SPLIT_FILES.items()}
         return disjoint(splits)
 
     def resolved(self) -> dict[str, str]:
@@ -80,9 +80,3 @@ class AlpacaFarm:
                 f"{', '.join(SPLIT_FILES.values())}."
             )
         return file
-
-    def _read(self, name: str) -> list[Instruction]:
-        instructions, bad = read_file(self._file(name))
-        if bad:
-            raise DataError(bad[0])
-        return instructions

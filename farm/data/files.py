@@ -66,6 +66,14 @@ class Files:
         return {"path": f"sha256:{hashlib.sha256(_existing(self.path).read_bytes()).hexdigest()}"}
 
 
+def read_rows(path: Path) -> list[Instruction]:
+    """The instructions of a file without malformed rows. Raises DataError."""
+    instructions, bad = read_file(path)
+    if bad:
+        raise DataError(bad[0])
+    return instructions
+
+
 def read_file(path: Path, *, limit: int | None = None) -> tuple[list[Instruction], list[str]]:
     """The instructions of a file, and what is wrong with each malformed row.
 

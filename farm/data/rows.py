@@ -15,8 +15,8 @@ def instruction_of(row: Any) -> Instruction:
     """The instruction of a row.
 
     Either `messages`, a list of {role, content} with an optional system turn first, user and
-    assistant in turn, where a final assistant's turn is the demonstration; or `instruction` with
-    an optional `input` (joined by an empty line) and an optional `output`, the demonstration.
+    assistant in turn; or `instruction` with an optional `input` (joined by an empty line). The
+    demonstration is a final assistant's turn, or else `output`, where there is one.
     `category` (`dataset` in AlpacaFarm's evaluation file) and `source` are kept, other keys are not
     read. Raises RowError.
     """
@@ -28,7 +28,9 @@ def instruction_of(row: Any) -> Instruction:
     }
     if row.get("messages") is not None:
         messages = _messages(row["messages"])
-        demonstration = messages.pop().content if messages[-1].role == "assistant" else None
+        demonstration = _optional_text(row, "output")
+        if messages[-1].role == "assistant":
+            demonstration = messages.pop().content
         _check_turns(messages)
         return make_instruction(messages, demonstration, **labels)
     if "instruction" not in row:

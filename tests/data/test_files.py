@@ -59,12 +59,16 @@ def test_a_final_assistant_turn_is_the_demonstration(suffix: str, tmp_path: Path
     turns = [("system", "Be kind."), ("user", "Hi"), ("assistant", "Hello"), ("user", "Sum 1 2")]
     messages = [{"role": role, "content": content} for role, content in turns]
     rows = [
-        {"messages": [*messages, {"role": "assistant", "content": "3"}]},
+        {"messages": [*messages, {"role": "assistant", "content": "3"}], "output": None},
         {"messages": messages[:2]},
+        {"messages": messages[:2], "output": "Hello"},
     ]
-    shown, asked = Files(str(_write(tmp_path / f"chats{suffix}", rows)), ALL_SFT).load()["sft"]
+    shown, asked, answered = Files(str(_write(tmp_path / f"chats{suffix}", rows)), ALL_SFT).load()[
+        "sft"
+    ]
     assert shown.messages == tuple(Message(role, content) for role, content in turns)
-    assert (shown.demonstration, asked.demonstration) == ("3", None)
+    demonstrations = (shown.demonstration, asked.demonstration, answered.demonstration)
+    assert demonstrations == ("3", None, "Hello")
 
 
 @pytest.mark.parametrize(
