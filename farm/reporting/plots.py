@@ -27,21 +27,26 @@ SERIES_COLOURS = (
 """Legible on white; a page restates them for dark themes."""
 
 
+Dashes = str | tuple[int, tuple[int, ...]]
+
+DASHES: tuple[Dashes, ...] = ("-", (0, (5, 2)), (0, (6, 2, 1, 2)), (0, (1, 2)))
+"""Lines differ in dashes too, so that colour is not all that tells them apart."""
+
+
 class Series(NamedTuple):
     """A column of `curve.parquet` as a line."""
 
     column: str
     label: str
     colour: str
-    dashes: str | tuple[int, tuple[int, ...]] = "-"
-    """Lines differ in dashes too, so that colour is not all that tells them apart."""
+    dashes: Dashes = "-"
 
 
 WIN_RATES = (
     Series("pool_preference", "pool", SERIES_COLOURS[0]),
-    Series("win_rate", "one annotator of the pool", SERIES_COLOURS[3], (0, (1, 2))),
-    Series("held_out_win_rate", "held-out evaluators", SERIES_COLOURS[1], (0, (5, 2))),
-    Series("gold_win_rate", "gold", SERIES_COLOURS[2], (0, (6, 2, 1, 2))),
+    Series("win_rate", "one annotator", SERIES_COLOURS[3], DASHES[3]),
+    Series("held_out_win_rate", "held-out evaluators", SERIES_COLOURS[1], DASHES[1]),
+    Series("gold_win_rate", "gold", SERIES_COLOURS[2], DASHES[2]),
 )
 GOLD = Series("gold_utility", "gold utility", SERIES_COLOURS[2])
 PROXY = Series("proxy_reward", "proxy reward", SERIES_COLOURS[1])
@@ -82,7 +87,7 @@ def win_rate_figure(curve: pd.DataFrame, selected_step: int | None = None) -> Fi
         if selected_step is not None:
             axes.axvline(selected_step, color=INK, linewidth=0.8, linestyle=(0, (4, 3)))
         label(axes, "Win rate against the reference (%)")
-        legend(axes)
+        legend(figure, axes)
     return figure
 
 
@@ -142,7 +147,8 @@ def label(axes: Axes, title: str, x: str = "Training step") -> None:
         axes.set_xlabel(x)
 
 
-def legend(axes: Axes) -> None:
-    """Below the panel, where it hides no line."""
-    if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", bbox_to_anchor=(-0.05, -0.18), ncols=2, handlelength=2.4)
+def legend(figure: Figure, axes: Axes) -> None:
+    """Below the panels, where it hides no line."""
+    handles, labels = axes.get_legend_handles_labels()
+    if handles:
+        figure.legend(handles, labels, loc="outside lower left", ncols=2, handlelength=2.6)

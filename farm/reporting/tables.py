@@ -12,7 +12,7 @@ from rich.table import Table
 
 from farm.reporting.formats import cost, duration
 from farm.reporting.loading import Run
-from farm.reporting.views import TERMINAL_COLUMNS, Cell, final_rows, stage_rows, total_wall_s
+from farm.reporting.views import Cell, final_rows, stage_rows, terminal_columns, total_wall_s
 
 _STYLES = {"selected": "bold", "reference": "dim"}
 
@@ -20,7 +20,7 @@ _STYLES = {"selected": "bold", "reference": "dim"}
 def print_tables(run: Run, console: Console) -> None:
     """The final table, what it cost, and the wall time of every stage."""
     console.print(_final_table(run))
-    console.print(f"  {len(run.info['stages'])} steps, {_bill(run)}")
+    console.print(f"{_bill(run)}\n", highlight=False)
     console.print(_stage_table(run))
 
 
@@ -36,19 +36,25 @@ def _bill(run: Run) -> str:
 
 def _table(title: str) -> Table:
     return Table(
-        title=escape(title), title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False
+        title=escape(title),
+        title_justify="left",
+        title_style="bold",
+        box=SIMPLE,
+        pad_edge=False,
+        collapse_padding=True,
     )
 
 
 def _final_table(run: Run) -> Table:
     n = run.final["n"].max()
     description = run.info["reference"]["description"]
-    table = _table(f"Win rates against {description}, on {n:,.0f} evaluation instructions")
+    table = _table(f"Against {description}; {n:,.0f} evaluation instructions")
+    columns = terminal_columns(run)
     table.add_column("Policy", overflow="fold")
-    for column in TERMINAL_COLUMNS:
+    for column in columns:
         heading = f"{column.title}\n{column.unit}" if column.unit else column.title
-        table.add_column(heading, justify="right", overflow="fold")
-    for row in final_rows(run, TERMINAL_COLUMNS):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in final_rows(run, columns):
         style = _STYLES.get(row.role)
         table.add_row(escape(row.name), *(_stacked(cell) for cell in row.cells), style=style)
     return table

@@ -31,8 +31,13 @@ FINAL_COLUMNS = (
 )
 """Rates are win rates against the reference."""
 
-TERMINAL_COLUMNS = FINAL_COLUMNS[:7]
-"""What fits into 80 characters; the report shows all."""
+
+def terminal_columns(run: Run) -> tuple[Column, ...]:
+    """What fits into 80 characters; the pool without noise where it is known, else the estimate
+    by one annotator."""
+    pool, one_annotator, *others = FINAL_COLUMNS[:7]
+    known = run.final[pool.source].notna().any()
+    return (pool if known else one_annotator, *others)
 
 
 class Cell(NamedTuple):

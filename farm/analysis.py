@@ -1,0 +1,200 @@
+"""Finished runs as DataFrames and figures, for notebooks.
+
+    runs = load_runs("runs")
+    plot_win_rate_curves(curves(runs))
+    method_table(runs)
+
+Rates are percent against each run's own reference, KL nats per answer; tables have one row per
+checkpoint, policy or method, with the columns `run`, `method` and `seed` in front.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from farm.errors import FarmError
+from farm.evaluation.intervals import crossed_interval
+from farm.evaluation.overoptimization import overoptimization
+from farm.protocols import FloatArray
+from farm.reporting import plots
+from farm.reporting.loading import Run, load_run, load_runs
+
+__all__ = [
+    "Run",
+    "curves",
+    "final_table",
+    "load_run",
+    "load_runs",
+    "method_table",
+    "plot_overoptimization",
+    "plot_win_rate_curves",
+    "turning_points",
+]
+
+EVALUATORS = {
+    "pool_preference": "Training pool, noise-free (%)",
+    "held_out_win_rate": "Held-out evaluators (%)",
+    "gold_win_rate": "Gold (%)",
+}
+
+_MEASURES: dict[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = {
+    "pool_preference": lambda items: 100 * items["expectation"],
+    "win_rate": lambda items: 100 * items["preference"],
+    "held_out_win_rate": lambda items: 100 * items["held_out"],
+    "gold_win_rate": lambda items: _gold_wins(items["gold"] - items["gold_reference"]),
+    "gold_utility": lambda items: items["gold"],
+}
+"""What each rate is for one instruction."""
+
+
+def curves(runs: Iterable[Run]) -> pd.DataFrame:
+    """Every evaluated checkpoint of every run, on its validation instructions."""
+    return _labelled((run, run.curve) for run in runs)
+
+
+def final_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """Every row of every run's final table, on its evaluation instructions."""
+    return _labelled((run, run.final) for run in runs)
+
+
+def turning_points(runs: Iterable[Run]) -> pd.DataFrame:
+    """Whether gold utility turns over, run by run where it is known, with the interval of its fall
+    from the peak to the end (positive is a fall)."""
+    known = (run for run in runs if run.curve["gold_utility"].notna().all())
+    return _labelled((run, _turning_point(run)) for run in known)
+
+
+def method_table(runs: Iterable[Run]) -> pd.DataFrame:
+    """Means over seeds of the selected and the last checkpoint's figures, one row per method.
+
+    Intervals resample seeds and instructions (crossed bootstrap), so they cover training again;
+    with one seed they cover the instructions alone. Raises `FarmError` where two different
+    configurations share method and seed.
+    """
+    by_method: dict[str, list[Run]] = {}
+    for run in _one_per_configuration(runs):
+        by_method.setdefault(run.info["method"], []).append(run)
+    return pd.DataFrame(
+        [
+            _method_row(method, role, of_method)
+            for method, of_method in by_method.items()
+            for role in ("selected", "last")
+        ]
+    )
+
+
+def plot_win_rate_curves(curves: pd.DataFrame, evaluators: Sequence[str] = ()) -> Figure:
+    """Win rates over training steps, one panel per evaluator (columns of `curves`; those of
+    `EVALUATORS` that judged, where none is named), one colour per method.
+
+    A line is the mean over seeds, with the seeds behind it; a method of one run has its interval.
+    """
+    chosen = evaluators or [name for name in EVALUATORS if curves[name].notna().any()]
+    with mpl.rc_context(plots.STYLE):
+        figure, axes_of = plots.panels(max(len(chosen), 1))
+        for axes, column in zip(axes_of, chosen, strict=False):
+            _draw_methods(axes, curves, column, "step")
+            plots.chance_line(axes)
+            plots.label(axes, EVALUATORS.get(column, column))
+        plots.legend(figure, axes_of[0])
+    return figure
+
+
+def plot_overoptimization(curves: pd.DataFrame) -> Figure:
+    """Proxy reward above gold utility, over the distance from the start policy."""
+    with mpl.rc_context(plots.STYLE):
+        figure, (above, below) = plots.panels(2, stacked=True)
+        for axes, series in ((above, plots.PROXY), (below, plots.GOLD)):
+            _draw_methods(axes, curves, series.column, "kl_to_start")
+            plots.label(axes, series.label.capitalize(), plots.KL.label)
+        plots.legend(figure, below)
+    return figure
+
+
+def _labelled(tables: Iterable[tuple[Run, pd.DataFrame]]) -> pd.DataFrame:
+    labelled = []
+    for run, table in tables:
+        table = table.copy()
+        for place, name in enumerate(("run", "method", "seed")):
+            table.insert(place, name, run.name if name == "run" else run.info[name])
+        labelled.append(table)
+    return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
+
+
+def _turning_point(run: Run) -> pd.DataFrame:
+    turn = overoptimization(run.items, seed=run.info["seed"])
+    row = {
+        "peak_step": turn.peak_step,
+        "gold_drop": turn.gold_drop.estimate,
+        "gold_drop_low": turn.gold_drop.low,
+        "gold_drop_high": turn.gold_drop.high,
+        "turns_over": turn.turns_over,
+        "proxy_rise": turn.proxy_rise.estimate,
+        "proxy_rise_after_peak": turn.proxy_rise_after_peak.estimate,
+    }
+    return pd.DataFrame([row])
+
+
+def _one_per_configuration(runs: Iterable[Run]) -> Iterator[Run]:
+    """The newest run of each configuration."""
+    newest = {run.info["config_key"]: run for run in runs}
+    seen: dict[tuple[str, int], Run] = {}
+    for run in newest.values():
+        key = (run.info["method"], run.info["seed"])
+        if key in seen:
+            raise FarmError(
+                f"{seen[key].name} and {run.name} are both {key[0]} with seed {key[1]}, but "
+                "their configurations differ. Leave one out, or run it with another `name=`."
+            )
+        seen[key] = run
+        yield run
+
+
+def _method_row(method: str, role: str, runs: Sequence[Run]) -> dict[str, Any]:
+    row: dict[str, Any] = {"method": method, "role": role, "seeds": len(runs)}
+    for name in _MEASURES:
+        values_S_N = _seeds_by_instructions(runs, role, name)
+        interval = crossed_interval(values_S_N, seed=0)
+        row |= {name: interval.estimate, f"{name}_low": interval.low, f"{name}_high": interval.high}
+    return row
+
+
+def _gold_wins(difference: "pd.Series[float]") -> "pd.Series[float]":
+    """100 where gold ranks the policy higher, 50 at a tie, 0 below."""
+    return pd.Series(50 * (np.sign(difference.to_numpy()) + 1), index=difference.index)
+
+
+def _seeds_by_instructions(runs: Sequence[Run], role: str, measure: str) -> FloatArray:
+    """One measure of every run [S] on every instruction [N]; NaN where a run had not that one."""
+    columns = {}
+    for run in runs:
+        items = run.final_items
+        excluded = items["category"].isin(run.config["data"]["headline_excludes"])
+        headline = items[(items["role"] == role) & ~excluded].set_index("instruction_id")
+        columns[run.name] = _MEASURES[measure](headline).astype("float64")
+    return pd.DataFrame(columns).to_numpy().T
+
+
+def _draw_methods(axes: Axes, curves: pd.DataFrame, column: str, x: str) -> None:
+    for place, (method, rows) in enumerate(curves.groupby("method", sort=False)):
+        colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
+        series = plots.Series(column, str(method), colour, plots.DASHES[place % len(plots.DASHES)])
+        if rows["run"].nunique() == 1:
+            plots.draw(axes, rows, series, x)
+            continue
+        for _, run in rows.groupby("run"):
+            axes.plot(run[x], run[column], color=colour, linewidth=0.8, alpha=0.35)
+        plots.draw(axes, _mean_over_runs(rows, [column, x]), series, x)
+
+
+def _mean_over_runs(rows: pd.DataFrame, columns: list[str]) -> pd.DataFrame:
+    """Means by step, at the steps that every run evaluated."""
+    grouped = rows.groupby("step")
+    means = grouped[[name for name in columns if name != "step"]].mean()
+    complete = grouped["run"].nunique() == rows["run"].nunique()
+    return means[complete].reset_index()

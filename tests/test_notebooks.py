@@ -1,0 +1,45 @@
+"""Notebooks run from top to bottom on finished runs, hold no logic and no outputs."""
+
+import ast
+from pathlib import Path
+
+import nbformat
+import pytest
+from fake_runs import write_run
+from nbclient import NotebookClient
+
+ROOT = Path(__file__).parents[1]
+NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+
+
+@pytest.fixture(scope="module")
+def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs")
+    for method, seed in (("ppo", 1), ("ppo", 2), ("dpo", 1)):
+        write_run(folder / f"{method}-{seed}", method=method, seed=seed)
+    return folder
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_runs(
+    path: Path, runs_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FARM_RUNS", str(runs_folder))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))
+    notebook = nbformat.read(path, as_version=4)
+    NotebookClient(
+        notebook, timeout=120, resources={"metadata": {"path": str(path.parent)}}
+    ).execute()
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.name)
+def test_notebook_is_committed_clean(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        assert not cell.get("outputs")
+        if cell.cell_type == "code":
+            code = cell.source.replace("%matplotlib inline", "")
+            for node in ast.walk(ast.parse(code)):
+                assert not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda)
