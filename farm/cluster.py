@@ -98,7 +98,7 @@ class Cluster:
         if ray.is_initialized():
             return
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray would let everybody else go first
         local = self._settings.address == "local"
         options: dict[str, Any] = {}
         if local:

@@ -141,7 +141,7 @@ def _result(value: Any) -> Any:
 def _version(cls: type[Any]) -> dict[str, Any]:
     package = cls.__module__.split(".")[0]
     if package in _OURS:
-        return {"stage_version": cls.stage_version}
+        return {"stage_version": getattr(cls, "stage_version", 1)}
     source = Path(inspect.getfile(cls)).read_bytes()
     names = importlib.metadata.packages_distributions().get(package, [])
     return {

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,7 @@ def run_folder(runs: Path, name: str, config: Mapping[str, Any]) -> Iterator[Run
     """The folder of the unfinished run of the same config, where there is one and nobody works on
     it; else a new one."""
     runs.mkdir(parents=True, exist_ok=True)
-    for path in (*_unfinished(runs, key_of(config)), *_new_paths(runs, name)):
+    for path in chain(_unfinished(runs, key_of(config)), _new_paths(runs, name)):
         lock = FileLock(path.parent / f".{path.name}.lock")
         try:
             lock.acquire(timeout=0)

@@ -61,7 +61,7 @@ class Job:
 
 
 class _Checkpoints:
-    """Publishes a learner's checkpoints as artefacts and remembers their steps in the work folder."""
+    """Publishes a learner's checkpoints as artefacts; remembers their steps in the work folder."""
 
     def __init__(self, job: Job) -> None:
         self._job = job

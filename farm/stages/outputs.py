@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from farm.config import build
-from farm.data.files import read_rows
 from farm.data.records import chunks, last_user_text, read_completions, write_completions
 from farm.errors import DataError
 from farm.stages.instructions import load_split
@@ -55,6 +54,8 @@ def from_file(job: Job) -> dict[str, Any]:
     """Stage `outputs` where somebody else's answers stand in: rows with `instruction`, `input`
     and `output` (AlpacaEval's format) or `messages` and `output`."""
     instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
+    from farm.data.files import read_rows
+
     path = Path(job.config["path"])
     given = {row.id: row.demonstration for row in read_rows(path)}
     missing = [i for i in instructions if given.get(i.id) is None]

@@ -22,8 +22,8 @@ def run(job: Job) -> dict[str, Any]:
     text = json.dumps(dict(scorer.config)).replace(str(job.work), _HERE)
     write_json(job.work / "scorer.json", json.loads(text))
     shutil.rmtree(job.work / "resume", ignore_errors=True)
-    report = job.work / "report.json"
-    return json.loads(report.read_text()) if report.exists() else {}
+    notes = {path.stem: json.loads(path.read_text()) for path in job.work.glob("*.json")}
+    return {name: note for name, note in notes.items() if name != "scorer"}
 
 
 def given(job: Job) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Wall time and peak memory of the main job in an empty store, then of a second method on it.
 
-    python tests/benchmarks/main_job.py [OVERRIDE ...]
+    python tests/benchmarks/bench_main_job.py [OVERRIDE ...]
 
 Memory is the proportional set size (PSS) summed over the command's process tree and Ray's
 processes, sampled twice a second.
