@@ -113,10 +113,11 @@ def kl_figure(curve: pd.DataFrame) -> Figure:
 
 
 def panels(count: int, *, stacked: bool = False) -> tuple[Figure, Sequence[Axes]]:
-    """A figure with `count` panels: side by side, or stacked on one x axis in the height of one."""
+    """A figure with `count` panels: side by side on one y axis, or stacked on one x axis in the
+    height of one."""
     columns, rows = (1, count) if stacked else (count, 1)
     figure = Figure(figsize=(WIDTH_IN * columns, HEIGHT_IN), layout="constrained")
-    grid = figure.subplots(rows, columns, squeeze=False, sharex=stacked)
+    grid = figure.subplots(rows, columns, squeeze=False, sharex=stacked, sharey=not stacked)
     return figure, list(grid.ravel())
 
 
@@ -150,5 +151,6 @@ def label(axes: Axes, title: str, x: str = "Training step") -> None:
 def legend(figure: Figure, axes: Axes) -> None:
     """Below the panels, where it hides no line."""
     handles, labels = axes.get_legend_handles_labels()
+    columns = 2 * axes.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
     if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=2, handlelength=2.6)
+        figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.6)
