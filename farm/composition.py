@@ -2,7 +2,7 @@
 
 import argparse
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from hydra.version import setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from farm.errors import ConfigError
-from farm.targets import join, nearest, suggest
+from farm.targets import MISSING, join, nearest, suggest
 
 _ROOT = "config"
 _PACKAGE = "conf"
@@ -62,7 +62,7 @@ class Composer:
         config = full.copy()
         with open_dict(config):
             del config["hydra"]
-        for path in sorted(OmegaConf.missing_keys(config)):
+        for path in _open_keys(OmegaConf.to_container(config), ""):
             meaning = _meaning(path, full.hydra.runtime.choices)
             raise ConfigError(f"{path} must be given: {path}=VALUE{meaning}")
         return config
@@ -226,6 +226,15 @@ def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:
                 "A list is written key=[1,2]."
             )
     return parsed
+
+
+def _open_keys(value: object, path: str) -> Iterator[str]:
+    """Paths of the keys that the yaml files leave to the user."""
+    if value == MISSING:
+        yield path
+    if isinstance(value, dict):
+        for key, entry in value.items():
+            yield from _open_keys(entry, join(path, key))
 
 
 def _meaning(path: str, choices: Mapping[str, str]) -> str:

@@ -15,6 +15,8 @@ from farm.config import compose, target_class
 CONF = ROOT / "conf"
 EXPERIMENTS = CONF / "experiment"
 CHOICES = [path for path in YAMLS if path.parent != CONF]
+GIVEN = {"data.path": "rows.jsonl", "model.path": "folder", "reward.function": "module:function"}
+"""Values for the keys that yaml files leave to the user."""
 NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
 """A gold scorer is chosen for data that brings none of its own."""
 
@@ -30,7 +32,8 @@ def _group(path: Path) -> str:
 def _must_be_given(path: Path) -> Iterator[str]:
     for key, value in (yaml.safe_load(path.read_text()) or {}).items():
         if value == "???":
-            yield f"{_group(path)}.{key}=given.jsonl"
+            path_of_key = f"{_group(path)}.{key}"
+            yield f"{path_of_key}={GIVEN[path_of_key]}"
 
 
 def _overrides(path: Path) -> list[str]:
