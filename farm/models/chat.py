@@ -1,43 +1,21 @@
-"""The chat format: the only place that knows how messages become token ids.
+"""The chat format: how messages become token ids, in one place.
 
 A prompt is the template's rendering with its generation prompt; an answer is its text and the one
 id that the template puts after an assistant's turn. Training examples are these two, concatenated,
-so masks are exact and nothing ever searches for markers. Tokenizers without a chat template get
-`PLAIN_TEMPLATE`, the prompt shape of Alpaca (github.com/tatsu-lab/stanford_alpaca).
-
-What templates do differently is found once per tokenizer by rendering probes (`_Format`): which id
-ends a turn, what stands between the generation prompt and the answer, whether there is a system
-role. Special tokens that occur in contents are split by a space: data never opens or ends a turn.
+so masks are exact and nothing ever searches for markers. Special tokens that occur in contents are
+split by a space: data never opens or ends a turn. What a tokenizer's template does is found out in
+`farm.models.chat_template`.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import takewhile
 from typing import Any
 
-from farm.errors import ConfigError, DataError
+from farm.models.chat_template import as_text, encode, format_of, render, turns
 from farm.types import Message
 
 Conversation = Sequence[Message]
-
-PLAIN_TEMPLATE = (
-    "{%- for message in messages -%}"
-    "{%- if message['role'] == 'system' -%}{{ message['content'] + '\\n\\n' }}"
-    "{%- elif message['role'] == 'user' -%}"
-    "{{ '### Instruction:\\n' + message['content'] + '\\n\\n### Response:\\n' }}"
-    "{%- else -%}{{ message['content'] + eos_token + '\\n\\n' }}"
-    "{%- endif -%}"
-    "{%- endfor -%}"
-)
-"""Without the sentence in front and the `### Input:` part: an input is part of the user's turn."""
-
-_TEMPLATE_VARIABLES = {
-    "enable_thinking": False,  # Qwen 3: an empty thinking block, so the answer starts at once
-    "date_string": "26 Jul 2024",  # Llama 3: its own default; otherwise today's date gets in
-}
-_SYSTEM, _USER, _ANSWER = "sysprobe", "userprobe", "answerprobe"
 
 
 @dataclass(frozen=True)
@@ -49,38 +27,6 @@ class Example:
     """True on the answer's tokens and its end id."""
 
 
-@dataclass(frozen=True)
-class _Format:
-    """What the probes found out about a tokenizer's template."""
-
-    template: str
-    has_system_role: bool
-    lead: str
-    """What stands between the generation prompt and the answer's text."""
-    anchor: str
-    """End of every generation prompt, from its last special token on: answers are tokenized
-    behind it, because some tokenizers treat the start of a text differently."""
-    anchor_ids: tuple[int, ...]
-    end_id: int
-    special: re.Pattern[str]
-    """Matches the special tokens' texts."""
-
-
-def template(tokenizer: Any) -> str:
-    """The tokenizer's chat template, or `PLAIN_TEMPLATE` behind the BOS that it prepends itself."""
-    if tokenizer.chat_template:
-        text: str = tokenizer.get_chat_template()
-        return text
-    if tokenizer.eos_token is None:
-        raise ConfigError(
-            "model: the tokenizer has neither a chat template nor an eos token, so answers could "
-            "not end; set one of them in tokenizer_config.json."
-        )
-    bos_id = tokenizer.bos_token_id
-    adds_bos = bos_id is not None and tokenizer("a")["input_ids"][0] == bos_id
-    return ("{{ bos_token }}" if adds_bos else "") + PLAIN_TEMPLATE
-
-
 def prompt_ids(tokenizer: Any, messages: Conversation) -> list[int]:
     """Ids of the prompt, generation prompt included. At most one BOS."""
     return prompts_ids(tokenizer, [messages])[0]
@@ -90,9 +36,9 @@ def prompts_ids(
     tokenizer: Any, conversations: Sequence[Conversation], *, max_prompt_tokens: int | None = None
 ) -> list[list[int]]:
     """`prompt_ids` of many conversations, each cut to `max_prompt_tokens` by `truncate_prompt`."""
-    form = _format(tokenizer)
-    chats = [_chat(form, messages) for messages in conversations]
-    prompts = _encode(tokenizer, _render(tokenizer, form.template, chats, generation=True))
+    form = format_of(tokenizer)
+    chats = [turns(form, messages) for messages in conversations]
+    prompts = encode(tokenizer, render(tokenizer, form.template, chats, generation=True))
     prompts = [_single_bos(tokenizer, ids) for ids in prompts]
     if max_prompt_tokens is None:
         return prompts
@@ -115,21 +61,21 @@ def response_ids(tokenizer: Any, text: str) -> list[int]:
 
 def responses_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     """`response_ids` of many answers."""
-    form = _format(tokenizer)
-    contents = [form.lead + _as_text(form, text) for text in texts]
+    form = format_of(tokenizer)
+    contents = [form.lead + as_text(form, text) for text in texts]
     n = len(form.anchor_ids)
-    behind = _encode(tokenizer, [form.anchor + content for content in contents])
+    behind = encode(tokenizer, [form.anchor + content for content in contents])
     # A token that spans prompt and answer cannot be sampled: such answers are tokenized alone.
     spanning = [i for i, ids in enumerate(behind) if tuple(ids[:n]) != form.anchor_ids]
     answers = [ids[n:] for ids in behind]
-    for i, ids in zip(spanning, _encode(tokenizer, [contents[i] for i in spanning]), strict=True):
+    for i, ids in zip(spanning, encode(tokenizer, [contents[i] for i in spanning]), strict=True):
         answers[i] = ids
     return [[*ids, form.end_id] for ids in answers]
 
 
 def end_id(tokenizer: Any) -> int:
     """The id that `response_ids` appends: the one the template puts after an assistant's turn."""
-    return _format(tokenizer).end_id
+    return format_of(tokenizer).end_id
 
 
 def stop_ids(tokenizer: Any) -> tuple[int, ...]:
@@ -151,7 +97,7 @@ def decode(tokenizer: Any, ids: Sequence[int]) -> str:
 def decode_batch(tokenizer: Any, answers: Sequence[Sequence[int]]) -> list[str]:
     """`decode` of many answers."""
     stops = frozenset(stop_ids(tokenizer))
-    lead = _format(tokenizer).lead
+    lead = format_of(tokenizer).lead
     texts = tokenizer.batch_decode(
         [_before(ids, stops) for ids in answers],
         skip_special_tokens=True,
@@ -211,111 +157,6 @@ def describe(tokenizer: Any, example: Example) -> str:
         f"read only ({len(parts[False])} tokens):\n{read}\n"
         f"learned ({len(parts[True])} tokens):\n{learned}"
     )
-
-
-def _format(tokenizer: Any) -> _Format:
-    return _probe(tokenizer, template(tokenizer))
-
-
-@lru_cache(maxsize=16)
-def _probe(tokenizer: Any, template: str) -> _Format:
-    user = {"role": "user", "content": _USER}
-    answer = {"role": "assistant", "content": _ANSWER}
-    prompt = _render(tokenizer, template, [[user]], generation=True)[0]
-    full = _render(tokenizer, template, [[user, answer]], generation=False)[0]
-    before, found, after = full.partition(_ANSWER)
-    if not found or _USER not in prompt:
-        raise ConfigError("model: the tokenizer's chat template does not write out the messages.")
-    special = _special_pattern(tokenizer)
-    anchor = prompt.partition(_USER)[2]
-    last = max((match.start() for match in special.finditer(anchor)), default=0)
-    anchor = anchor[last:]
-    return _Format(
-        template=template,
-        has_system_role=_has_system_role(tokenizer, template),
-        lead=before.removeprefix(prompt) if before.startswith(prompt) else "",
-        anchor=anchor,
-        anchor_ids=tuple(_encode(tokenizer, [anchor])[0]) if anchor else (),
-        end_id=_first_special(tokenizer, after),
-        special=special,
-    )
-
-
-def _special_pattern(tokenizer: Any) -> re.Pattern[str]:
-    names = [str(t) for t in tokenizer.added_tokens_decoder.values() if t.special]
-    return re.compile("|".join(re.escape(name) for name in sorted(names, reverse=True)) or r"(?!)")
-
-
-def _first_special(tokenizer: Any, text: str) -> int:
-    special = {id for id, token in tokenizer.added_tokens_decoder.items() if token.special}
-    ids = _encode(tokenizer, [text])[0] if text else []
-    end: int | None = next((id for id in ids if id in special), tokenizer.eos_token_id)
-    if end is None:
-        raise ConfigError(
-            "model: no token ends an assistant's turn in the chat template, and the tokenizer has "
-            "no eos token; set eos_token in tokenizer_config.json."
-        )
-    return end
-
-
-def _has_system_role(tokenizer: Any, template: str) -> bool:
-    import jinja2
-
-    chat = [{"role": "system", "content": _SYSTEM}, {"role": "user", "content": _USER}]
-    try:
-        return _SYSTEM in _apply(tokenizer, template, [chat], generation=True)[0]
-    except jinja2.TemplateError:
-        return False
-
-
-def _chat(form: _Format, messages: Conversation) -> list[dict[str, str]]:
-    """The messages as the template takes them: a system's text joins the first user's turn where
-    there is no system role."""
-    chat = [{"role": m.role, "content": _as_text(form, m.content)} for m in messages]
-    if form.has_system_role or not chat or chat[0]["role"] != "system":
-        return chat
-    system, user, *rest = chat
-    return [{"role": "user", "content": f"{system['content']}\n\n{user['content']}"}, *rest]
-
-
-def _as_text(form: _Format, text: str) -> str:
-    return form.special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
-
-
-def _render(
-    tokenizer: Any, template: str, chats: list[list[dict[str, str]]], *, generation: bool
-) -> list[str]:
-    import jinja2
-
-    try:
-        return _apply(tokenizer, template, chats, generation=generation)
-    except jinja2.TemplateError as error:
-        raise DataError(
-            f"the model's chat template refuses the messages: {error}. A chat is an optional "
-            "system message, then user and assistant in turn, the user last."
-        ) from error
-
-
-def _apply(
-    tokenizer: Any, template: str, chats: list[list[dict[str, str]]], *, generation: bool
-) -> list[str]:
-    if not chats:
-        return []
-    texts: list[str] = tokenizer.apply_chat_template(
-        chats,
-        chat_template=template,
-        tokenize=False,
-        add_generation_prompt=generation,
-        **_TEMPLATE_VARIABLES,
-    )
-    return texts
-
-
-def _encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
-    if not texts:
-        return []
-    ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]
-    return ids
 
 
 def _single_bos(tokenizer: Any, ids: list[int]) -> list[int]:

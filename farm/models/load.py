@@ -6,7 +6,8 @@ from typing import Any
 import torch
 
 from farm.errors import ConfigError
-from farm.models.chat import stop_ids, template
+from farm.models.chat import stop_ids
+from farm.models.chat_template import template
 
 PAD_TOKEN = "<|pad|>"
 

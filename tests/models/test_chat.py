@@ -8,6 +8,7 @@ import template_families as families
 
 from farm.errors import ConfigError, DataError
 from farm.models import chat
+from farm.models.chat_template import template
 from farm.types import Message
 
 CHAT = (
@@ -78,7 +79,7 @@ def _whole(tokenizer: Any, messages: tuple[Message, ...], answer: str) -> list[i
     """The template's own rendering of the chat with its answer."""
     ids: list[int] = tokenizer.apply_chat_template(
         [{"role": m.role, "content": m.content} for m in (*messages, Message("assistant", answer))],
-        chat_template=chat.template(tokenizer),
+        chat_template=template(tokenizer),
         date_string=DATE,
     )["input_ids"]
     return ids
