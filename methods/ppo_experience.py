@@ -11,6 +11,8 @@ from torch import Tensor
 from farm.generation.decode import Rollouts, decode
 from farm.generation.logprobs import batches, divergence, predict, token_logprobs
 from farm.seeds import generator
+from farm.training.advantages import explained_variance, masked_mean
+from methods.ppo_update import Networks
 
 
 @dataclass(frozen=True)
@@ -54,10 +56,11 @@ def rollout(model: Any, prompts: Sequence[list[int]], **how: Any) -> Episodes:
 
 
 def observe(
-    model: Any, start: Any, critic: Any, episodes: Episodes, *, tokens_per_batch: int
+    networks: Networks, start: Any, episodes: Episodes, *, tokens_per_batch: int
 ) -> Observed:
     """One pass over the answers. Old log-probabilities are taken here rather than from sampling,
     so that the update's first ratio is 1 whatever engine sampled."""
+    model = networks.model
     found = torch.zeros(5, *episodes.mask_B_T.shape, device=model.device)
     with torch.no_grad():
         for rows, batch in batches(
@@ -67,7 +70,7 @@ def observe(
             place(found, rows, episodes.mask_B_T, torch.stack([
                 token_logprobs(ours.logits_N_V, batch.tokens_N),
                 token_logprobs(theirs.logits_N_V, batch.tokens_N),
-                critic(batch, ours),
+                networks.critic(batch, ours),
                 divergence(ours.logits_N_V, theirs.logits_N_V),
                 entropy(ours.logits_N_V),
             ]))  # fmt: skip
@@ -85,3 +88,15 @@ def entropy(logits_N_V: Tensor) -> Tensor:
     """Of softmax(logits), in nats [N]."""
     logprobs_N_V = logits_N_V.float().log_softmax(-1)
     return -(logprobs_N_V.exp() * logprobs_N_V).sum(-1)
+
+
+def describe(episodes: Episodes, observed: Observed, returns_B_T: Tensor) -> dict[str, float]:
+    """A step's answers in numbers."""
+    mask = episodes.mask_B_T
+    return {
+        "kl_to_start": float(observed.kl_B_T.sum(1).mean()),
+        "entropy": float(masked_mean(observed.entropy_B_T, mask)),
+        "length": float(mask.sum(1).float().mean()),
+        "stopped": float(episodes.stopped_B.float().mean()),
+        "explained_variance": explained_variance(observed.values_B_T, returns_B_T, mask),
+    }

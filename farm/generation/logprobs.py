@@ -114,7 +114,7 @@ def response_logprobs(
     with torch.inference_mode():
         for rows, batch in batches(prompts, responses, tokens_per_batch, model.device):
             found_N = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
-            parts = found_N.split([len(responses[i]) for i in rows])
+            parts = torch.split(found_N, [len(responses[i]) for i in rows])
             for row, part in zip(rows, parts, strict=True):
                 logprobs[row] = part
     return logprobs
@@ -137,7 +137,7 @@ def answer_kl(
     with torch.inference_mode():
         for rows, batch in batches(prompts, responses, tokens_per_batch, policy.device):
             kl_N = divergence(predict(policy, batch).logits_N_V, predict(start, batch).logits_N_V)
-            parts = kl_N.split([len(responses[i]) for i in rows])
+            parts = torch.split(kl_N, [len(responses[i]) for i in rows])
             kl[rows] = [float(part.double().sum()) for part in parts]
     return kl
 

@@ -1,0 +1,64 @@
+"""Samplers from instructions to completions."""
+
+import pytest
+import toy_policy as toy
+
+from farm.errors import ConfigError
+from farm.generation.logprobs import policy_kl
+from farm.generation.sampler import FarmSampler, policy_name
+from farm.generation.vllm import VllmSampler
+from farm.types import PolicyRef
+
+
+@pytest.fixture(scope="module")
+def policy(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
+    return toy.starting_policy(tmp_path_factory.mktemp("policy"))
+
+
+def sampler(policy: PolicyRef, batch_size: int = 16) -> FarmSampler:
+    return FarmSampler(policy, batch_size, toy.LIMITS["max_prompt_tokens"])
+
+
+def test_completions_depend_on_instruction_sample_and_seed_alone(policy: PolicyRef) -> None:
+    asked = toy.instructions(9)
+    drawn = sampler(policy).sample(asked, n=3, seed=5)
+    assert [(c.instruction_id, c.sample) for c in drawn] == [
+        (i.id, sample) for i in asked for sample in range(3)
+    ]
+    assert len({c.text for c in drawn}) > 20
+    assert sampler(policy, batch_size=4).sample(asked[::-1], n=3, seed=5)[-3:] == drawn[:3]
+    assert sampler(policy).sample(asked[2:3], n=2, seed=5) == drawn[6:8]
+    assert sampler(policy).sample(asked, n=3, seed=6) != drawn
+
+
+def test_texts_are_clean_and_stopped_is_known(policy: PolicyRef) -> None:
+    drawn = sampler(policy).sample(toy.instructions(40), n=1, seed=0)
+    assert {c.stopped for c in drawn} == {True, False}
+    for completion in drawn:
+        assert "<" not in completion.text
+        assert len(completion.text.split()) <= toy.LIMITS["max_new_tokens"]
+
+
+def test_a_policy_has_no_divergence_from_itself(policy: PolicyRef) -> None:
+    asked = toy.instructions(5)
+    texts = [c.text for c in sampler(policy).sample(asked, n=1, seed=0)]
+    assert policy_kl(policy.path, policy.path, asked, texts) == pytest.approx([0] * 5, abs=1e-5)
+
+
+def test_policies_are_named_by_their_artefact() -> None:
+    assert policy_name("runs/store/policy/3fa9/policy") == "3fa9"
+    assert policy_name("runs/store/checkpoint/77ab") == "77ab"
+
+
+def test_vllm_says_how_to_install_it(policy: PolicyRef, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "vllm", None)
+    other = VllmSampler(policy, 12, dtype="auto", gpu_memory_utilization=0.9)
+    with pytest.raises(ConfigError, match=r'pip install "farm\[vllm\]"'):
+        other.sample(toy.instructions(1), n=1, seed=0)
+
+
+def test_wrong_values_name_their_key(policy: PolicyRef) -> None:
+    with pytest.raises(ConfigError, match="batch_size=0"):
+        sampler(policy, batch_size=0)
+    with pytest.raises(ConfigError, match="gpu_memory_utilization"):
+        VllmSampler(policy, 12, dtype="auto", gpu_memory_utilization=2.0)
