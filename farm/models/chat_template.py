@@ -65,11 +65,12 @@ def template(tokenizer: Any) -> str:
 
 
 def format_of(tokenizer: Any) -> Format:
-    return _probe(tokenizer, template(tokenizer))
+    """The tokenizer's habits, probed once for each template and number of tokens."""
+    return _probe(tokenizer, template(tokenizer), len(tokenizer))
 
 
 @lru_cache(maxsize=16)
-def _probe(tokenizer: Any, template: str) -> Format:
+def _probe(tokenizer: Any, template: str, tokens: int) -> Format:
     user = {"role": "user", "content": _USER}
     answer = {"role": "assistant", "content": _ANSWER}
     prompt = render(tokenizer, template, [[user]], generation=True)[0]
@@ -130,12 +131,14 @@ def turns(form: Format, messages: Sequence[Message]) -> list[dict[str, str]]:
 
 
 def as_text(form: Format, text: str) -> str:
+    """The text with each special token's name split by a space."""
     return form.special.sub(lambda match: f"{match[0][0]} {match[0][1:]}", text)
 
 
 def render(
     tokenizer: Any, template: str, chats: list[list[dict[str, str]]], *, generation: bool
 ) -> list[str]:
+    """The template's text of each chat. Raises DataError where the template refuses one."""
     import jinja2
 
     try:
@@ -163,6 +166,7 @@ def _apply(
 
 
 def encode(tokenizer: Any, texts: list[str]) -> list[list[int]]:
+    """Token ids of texts that hold their special tokens themselves."""
     if not texts:
         return []
     ids: list[list[int]] = tokenizer(texts, add_special_tokens=False)["input_ids"]

@@ -59,6 +59,7 @@ def test_a_new_pad_token_gets_an_embedding_and_changes_nothing_else(gpt2: Path) 
     assert tokenizer.pad_token_id not in chat.stop_ids(tokenizer)
     known = before.get_input_embeddings().num_embeddings
     assert model.get_input_embeddings().num_embeddings == len(tokenizer) == known + 1
+    assert tokenizer.pad_token_id not in chat.response_ids(tokenizer, tokenizer.pad_token)
     ids = torch.tensor([chat.prompt_ids(tokenizer, TEXTS[0].messages)])
     with torch.no_grad():
         torch.testing.assert_close(model(ids).logits[..., :known], before(ids).logits)
