@@ -72,11 +72,23 @@ class Composer:
         choices = [override for override in parsed if self._is_choice(override)]
         for override in choices:
             self._check_choice(override)
-        config = self._compose([str(override.input_line) for override in choices])
         values = [override for override in parsed if override not in choices]
+        try:
+            config = self._compose(overrides)
+        except ConfigError:
+            self._explain(choices, values)
+            raise
+        for override in values:
+            _check_no_choice(override, config.hydra.runtime.choices)
+        return config
+
+    def _explain(self, choices: list[Override], values: list[Override]) -> None:
+        """Raise what is wrong with the overrides in better words than Hydra's, if it is known."""
+        for override in choices:
+            self._check_place(override)
+        config = self._compose([str(override.input_line) for override in choices])
         for override in values:
             self._check_key(override, config)
-        return self._compose(overrides) if values else config
 
     def _compose(self, overrides: list[str], mode: RunMode = RunMode.RUN) -> DictConfig:
         try:
@@ -103,8 +115,6 @@ class Composer:
         group, value = override.key_or_group, override.value()
         if not self._repository.group_exists(group):
             raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups())}")
-        if override.is_add() or override.package:
-            self._check_place(override)
         for choice in value if isinstance(value, list) else [value]:
             if str(choice) not in self._choices(group) and not override.is_delete():
                 raise ConfigError(
@@ -127,10 +137,6 @@ class Composer:
         key = override.key_or_group
         if override.is_add() or override.is_force_add() or override.is_hydra_override():
             return
-        packages = {str(name).partition("@")[2] for name in base.hydra.runtime.choices}
-        if key in packages and not override.is_delete():
-            name = next(n for n in base.hydra.runtime.choices if str(n).endswith(f"@{key}"))
-            raise ConfigError(f"{key}: choose it with {name}={override.value()}.")
         lost = _first_unknown(base, key)
         if lost is None:
             return
@@ -140,7 +146,7 @@ class Composer:
     def _hint(self, path: str, siblings: list[str], base: DictConfig) -> str:
         group, _, rest = path.partition(".")
         if rest:
-            others = [c for c in self._choices(group) if self._has(group, c, path)]
+            others = [c for c in self._choices(group) if self._has(group, c, rest)]
             if others:
                 wanted = " or ".join(f"{group}={choice}" for choice in others)
                 return f"It is a key of {wanted}: add that choice."
@@ -154,10 +160,7 @@ class Composer:
         return f"Did you mean {' or '.join(key for key in deep if key.endswith('.' + leaf))}?"
 
     def _has(self, group: str, choice: str, path: str) -> bool:
-        try:
-            config = self._compose([f"{group}={choice}"])
-        except ConfigError:
-            return False
+        config = self._repository.load_config(f"{group}/{choice}").config
         return _first_unknown(config, path) is None
 
     # ---------------------------------------------------------------------------------- sweeps
@@ -226,6 +229,13 @@ def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:
                 "A list is written key=[1,2]."
             )
     return parsed
+
+
+def _check_no_choice(override: Override, choices: Mapping[str, str]) -> None:
+    """Check that `sft=dpo` is not written where `method@sft=dpo` is meant."""
+    for name in choices:
+        if str(name).partition("@")[2] == override.key_or_group:
+            raise ConfigError(f"{override.key_or_group}: choose it with {name}={override.value()}.")
 
 
 def _open_keys(value: object, path: str) -> Iterator[str]:
