@@ -168,5 +168,5 @@ def _info(method: str, seed: int) -> dict[str, Any]:
         "cost_usd": 0.0,
         "versions": {"python": "3.11.9", "torch": "2.13.0"},
         "warnings": ["The annotators also judge, so win rates may show what judges like."],
-        "reward_model": {"accuracy": 0.734, "pairs": 2000},
+        "reward_model": {"validation": {"accuracy": 0.734, "pairs": 2000}},
     }

@@ -52,7 +52,7 @@ def load_run(path: Path | str) -> Run:
             f"{path}: this run is {info['status']}; start the same command again to finish it."
         )
     config: Any = OmegaConf.to_container(OmegaConf.load(path / "config.yaml"))
-    metrics = pd.read_json(path / "metrics.jsonl", lines=True, convert_dates=False)
+    metrics = pd.read_json(path / "metrics.jsonl", lines=True, dtype=False)
     tables = ("curve", "curve_items", "final", "final_items", "samples")
     return Run(path, config, info, metrics, *(_table(path, name) for name in tables))
 

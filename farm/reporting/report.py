@@ -17,6 +17,7 @@ from farm.reporting.loading import Run, load_run
 from farm.reporting.svg import svg
 from farm.reporting.views import (
     FINAL_COLUMNS,
+    figures_of,
     final_rows,
     settings,
     stage_rows,
@@ -51,6 +52,7 @@ def render(run: Run) -> str:
         final=final_rows(run, FINAL_COLUMNS),
         headline=list(_headline(run)),
         turn=_turn(run),
+        reward_model=list(figures_of(run.info["reward_model"] or {})),
         figures=list(_figures(run)),
         curve=run.curve.to_dict("records"),
         stages=stage_rows(run),

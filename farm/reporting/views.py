@@ -103,10 +103,23 @@ def total_wall_s(run: Run) -> float:
     return float(sum(t["wall_s"] for t in run.info["stages"] if not t["reused"]))
 
 
-def settings(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def settings(config: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """The resolved config as (dotted key, value) lines."""
-    for key, value in config.items():
+    for key, value in _leaves(config):
+        yield key, "null" if value is None else str(value)
+
+
+def figures_of(notes: Mapping[str, Any]) -> Iterator[str]:
+    """What a stage noted about its result, as `validation accuracy 0.734`."""
+    for key, value in _leaves(notes):
+        if isinstance(value, int | float):
+            decimals = 0 if isinstance(value, int) else 3
+            yield f"{key.replace('.', ' ').replace('_', ' ')} {number(value, decimals)}"
+
+
+def _leaves(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in tree.items():
         if isinstance(value, Mapping) and value:
-            yield from settings(value, f"{prefix}{key}.")
+            yield from _leaves(value, f"{prefix}{key}.")
         else:
-            yield f"{prefix}{key}", "null" if value is None else str(value)
+            yield f"{prefix}{key}", value

@@ -114,7 +114,7 @@ def test_warnings_bill_settings_and_scope_are_told(page: Page) -> None:
         "reused",
         "1 min 45 s",
         "turns over",
-        "accuracy 0.734, pairs 2,000",
+        "validation accuracy 0.734, validation pairs 2,000",
         "data.gold.correctness",
         "2.13.0",
         "conditional on this one trained policy, this decoding and this judge",
