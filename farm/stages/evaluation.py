@@ -24,18 +24,21 @@ from farm.types import Decoding, Instruction, Pair, PolicyRef
 def choose_reference(job: Job) -> dict[str, Any]:
     """Stage `reference`: the start's best temperature by noise-free pool preference against its
     temperature-1 self (DESIGN: one frozen reference). Ties go to the lowest temperature."""
+    from farm.evaluation.selection import best_temperature
+
     instructions = _instructions(job)
     baseline = first_texts(job.parents["temperature 1"], instructions)
     annotator = build(job.config["annotator"])
-    preference = {}
+    preferences = {}
     for temperature in job.config["temperatures"]:
         texts = first_texts(job.parents[f"temperature {temperature:g}"], instructions)
         pairs = _pairs(instructions, baseline, texts)
-        preference[f"{temperature:g}"] = 100 * float(
-            np.nanmean(_noise_free(annotator, pairs, job.seed))
-        )
-    best = max(preference, key=lambda t: preference[t])
-    return {"temperature": float(best), "pool_preference_over_temperature_1": preference}
+        noise_free = _noise_free(annotator, pairs, job.seed)
+        preferences[float(temperature)] = 100 * float(np.nanmean(noise_free))
+    return {
+        "temperature": best_temperature(preferences),
+        "pool_preference_over_temperature_1": {f"{t:g}": p for t, p in preferences.items()},
+    }
 
 
 def evaluate(job: Job) -> dict[str, Any]:
