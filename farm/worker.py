@@ -30,7 +30,8 @@ class Worker:
         self._threads = threads
         self._progress = Progress()
         logging.getLogger("transformers").setLevel(logging.ERROR)
-        threading.Thread(target=_import_heavy_libraries, daemon=True).start()
+        self._imports = threading.Thread(target=_import_heavy_libraries, daemon=True)
+        self._imports.start()
 
     def process_id(self) -> int:
         """The operating system's id of this process."""
@@ -42,6 +43,9 @@ class Worker:
 
     def run(self, job: Job) -> dict[str, Any]:
         """Run the job's function while holding its work folder; its results go to the manifest."""
+        # While transformers and trl are imported they swap themselves for lazy modules: a second
+        # thread that imports from them meanwhile is left with the unfinished ones.
+        self._imports.join()
         import torch
 
         torch.set_num_threads(self._threads)
@@ -62,6 +66,6 @@ def load_function(path: str) -> Callable[[Job], dict[str, Any]]:
 
 
 def _import_heavy_libraries() -> None:
-    """Warm the imports while the first stages, which do not need them, run."""
+    """Warm the imports while the driver sets up its first stage."""
     importlib.import_module("transformers.trainer")
     importlib.import_module("trl")
