@@ -19,7 +19,7 @@ import numpy as np
 
 from farm.checks import require, require_at_least
 from farm.errors import DataError
-from farm.seeds import seed_libraries, uniform
+from farm.seeds import uniform
 from farm.training.preferences import Preference, decided, note_labels
 from farm.training.schedule import LearningRateSchedule, Schedule
 from farm.types import LabeledPair, PolicyRef, ScorerRef
@@ -124,8 +124,9 @@ class BradleyTerry:
 
         tokenizer = load_tokenizer(start.path)
         rows = self._rows(tokenizer, training)
-        seed_libraries(context.seed, "head")
-        model = context.tuning.apply(load_reward_model(start.path, context.device))
+        model = load_reward_model(start.path, context.device)
+        model.score.weight.data.zero_()  # all answers start out alike: a loss of log 2
+        model = context.tuning.apply(model)
         trainer = self._trainer(model, tokenizer, rows, context)
         train(
             trainer,
