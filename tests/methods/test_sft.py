@@ -116,6 +116,26 @@ def test_it_continues_after_a_kill(start: PolicyRef, tmp_path: Path) -> None:
     assert toy.metrics(tmp_path / "whole") == toy.metrics(tmp_path / "broken")
 
 
+def test_a_kill_after_the_last_step_repeats_none(
+    start: PolicyRef, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from farm.training import trainer
+
+    def killed(*_: object) -> None:
+        raise toy.Interrupted
+
+    inputs = Inputs(demonstrations=toy.instructions(64))
+    learner(max_steps=6).fit(start, inputs, toy.context(tmp_path / "whole"))
+    context = toy.context(tmp_path / "broken")
+    with monkeypatch.context() as patch, pytest.raises(toy.Interrupted):
+        patch.setattr(trainer, "publish", killed)
+        learner(max_steps=6).fit(start, inputs, context)
+    context.on_progress = killed  # no step is logged again
+    learner(max_steps=6).fit(start, inputs, context)
+    assert toy.same_weights(tmp_path / "whole/policy", tmp_path / "broken/policy")
+    assert toy.metrics(tmp_path / "whole") == toy.metrics(tmp_path / "broken")
+
+
 def test_a_half_written_state_is_ignored(start: PolicyRef, tmp_path: Path) -> None:
     (tmp_path / "resume/checkpoint-3").mkdir(parents=True)
     inputs = Inputs(demonstrations=toy.instructions(16))
