@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from farm.data.records import is_canonical, turn_judgment, turn_pair
-from farm.protocols import Annotator
+from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import uniform
 from farm.types import Judgment, Pair
 
@@ -27,3 +27,10 @@ class RandomOrder:
             turn_judgment(judgment) if turn else judgment
             for judgment, turn in zip(judgments, turned, strict=True)
         ]
+
+    def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
+        """The annotator's own, which is over both orders already. Raises TypeError when it is no
+        program."""
+        if not isinstance(self._annotator, ExactAnnotator):
+            raise TypeError(f"{type(self._annotator).__name__} has no exact expectation.")
+        return self._annotator.expectation(pairs)

@@ -60,10 +60,10 @@ class Persona:
     def _verdict(self, pair: Pair, b_is_better: float, seed: int) -> Judgment:
         if pair.output_a == pair.output_b:
             return tie(pair, self._name)
-        # Drawn in canonical orientation, so that the same pair turned round meets the same draw.
-        first = "a" if is_canonical(pair) else "b"
-        drawn = uniform(seed, "persona", self._name, pair.id, first)
-        b_wins = drawn < b_is_better if first == "a" else drawn >= 1 - b_is_better
+        # One draw for both orders, in canonical orientation: a pair turned round gets its verdict turned
+        # unless the position bias decides.
+        drawn = uniform(seed, "persona", self._name, pair.id)
+        b_wins = drawn < b_is_better if is_canonical(pair) else drawn >= 1 - b_is_better
         return Judgment(pair.id, float(b_wins), self._name, "ab")
 
     def _gain(self, pairs: Sequence[Pair]) -> FloatArray:

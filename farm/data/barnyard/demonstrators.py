@@ -44,6 +44,9 @@ DEMONSTRATORS: Mapping[str, Demonstrator] = {
     ),
 }
 
+SKILL_SPREAD = max(abs(d.skill) for d in DEMONSTRATORS.values())
+"""How far the best and worst demonstrator are from the average, in shares of right answers."""
+
 
 def _weighted(dice: Dice, shares: Mapping[str, float]) -> str:
     point = dice.uniform()

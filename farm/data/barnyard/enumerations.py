@@ -150,40 +150,34 @@ class Remove(Enumeration):
 
 
 class Insert(Enumeration):
-    """Put a new item after one that is there. Fault: it is put before."""
+    """Put a new item at one end. Fault: it is put at the other."""
 
     name = "insert"
 
     def order(self, dice: Dice, material: Words) -> Words:
         fresh = dice.pick([item for item in ITEMS if item not in material])
-        return ["insert", fresh, "after", dice.pick(material)]
+        return ["insert", fresh, dice.pick(("first", "last"))]
 
     def solve(self, order: Words, material: Words) -> Words:
-        at = material.index(order[3]) + 1
-        return [*material[:at], order[1], *material[at:]]
+        return [order[1], *material] if order[2] == "first" else [*material, order[1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        at = material.index(order[3])
-        return [*material[:at], order[1], *material[at:]]
+        return [*material, order[1]] if order[2] == "first" else [order[1], *material]
 
 
 class Count(Enumeration):
-    """How often an item occurs. Fault: one too many."""
+    """How many items there are. Fault: one too many."""
 
     name = "count"
 
     def material(self, dice: Dice, difficulty: int) -> Words:
-        item, *others = dice.sample(ITEMS, 3)
-        length = 4 + difficulty
-        times = 1 + int(dice.uniform() * (length - 1))
-        rest = [dice.pick(others) for _ in range(length - times)]
-        return dice.sample([item] * times + rest, length)
+        return dice.sample(ITEMS, 2 + difficulty + int(dice.uniform() * 3))
 
     def order(self, dice: Dice, material: Words) -> Words:
-        return ["count", "the", dice.pick(sorted(set(material)))]
+        return ["count", "these"]
 
     def solve(self, order: Words, material: Words) -> Words:
-        return [spell(material.count(order[2]))]
+        return [spell(len(material))]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [spell(material.count(order[2]) + 1)]
+        return [spell(len(material) + 1)]

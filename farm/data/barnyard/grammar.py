@@ -84,7 +84,7 @@ def read(text: str) -> Reading | None:
     """The instruction understood; None when the text is not one of the barnyard's."""
     words, _, material = (part.split() for part in text.partition(" : "))
     at = next((i for i, word in enumerate(words) if word in _VERBS), None)
-    if at is None:
+    if at is None or not material:
         return None
     family, order = _VERBS[words[at]], words[at:]
     try:

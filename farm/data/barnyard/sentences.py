@@ -9,62 +9,53 @@ def _clauses(material: Words) -> list[Words]:
     return [clause.split() for clause in " ".join(material).split(" , ")]
 
 
-def _holdings(names: Words, numbers: Words, item: str) -> Words:
-    """`ann has two hen , bob has five hen`."""
-    clauses = zip(names, numbers, strict=True)
-    return " , ".join(f"{name} has {number} {item}" for name, number in clauses).split()
-
-
 class Compare(Family):
-    """Who has more, or fewer. Fault: the other extreme."""
+    """Who has most. Fault: who has least."""
 
     name = "compare"
     prose = True
 
     def material(self, dice: Dice, difficulty: int) -> Words:
         people = 2 + difficulty // 2
-        numbers = dice.sample(NUMBERS[: 5 if difficulty == 0 else 9], people)
-        return _holdings(dice.sample(NAMES, people), numbers, dice.pick(ITEMS))
+        numbers = dice.sample(NUMBERS[: 6 if difficulty == 0 else 9], people)
+        clauses = zip(dice.sample(NAMES, people), numbers, strict=True)
+        return " , ".join(f"{name} {number}" for name, number in clauses).split()
 
     def order(self, dice: Dice, material: Words) -> Words:
-        return ["compare", "who", "has", dice.pick(("most", "least"))]
-
-    def _extreme(self, material: Words, most: bool) -> Words:
-        pick = max if most else min
-        return pick(_clauses(material), key=lambda clause: value(clause[2]))[:3]
+        return ["compare", "who", "has", "most"]
 
     def solve(self, order: Words, material: Words) -> Words:
-        return self._extreme(material, order[3] == "most")
+        name, number = max(_clauses(material), key=lambda clause: value(clause[1]))
+        return [name, "has", number]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return self._extreme(material, order[3] != "most")
+        name, number = min(_clauses(material), key=lambda clause: value(clause[1]))
+        return [name, "has", number]
 
 
 class Add(Family):
-    """The sum. Fault: the largest number."""
+    """The sum of two or three numbers. Fault: the largest of them."""
 
     name = "add"
     prose = True
 
     def material(self, dice: Dice, difficulty: int) -> Words:
-        people = 2 + difficulty // 2
+        addends = 2 + difficulty // 2
         while True:
-            numbers = [1 + int(dice.uniform() * (8 if difficulty else 5)) for _ in range(people)]
+            numbers = [1 + int(dice.uniform() * 8) for _ in range(addends)]
             if sum(numbers) <= (9 if difficulty else 6):
                 break
-        return _holdings(dice.sample(NAMES, people), [spell(n) for n in numbers], dice.pick(ITEMS))
+        item = dice.pick(ITEMS)
+        return " and ".join(f"{spell(number)} {item}" for number in numbers).split()
 
     def order(self, dice: Dice, material: Words) -> Words:
         return ["add", "these"]
 
-    def _numbers(self, material: Words) -> list[int]:
-        return [value(clause[2]) for clause in _clauses(material)]
-
     def solve(self, order: Words, material: Words) -> Words:
-        return [spell(sum(self._numbers(material))), material[3]]
+        return [spell(sum(map(value, material[::3]))), material[1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [spell(max(self._numbers(material))), material[3]]
+        return [spell(max(map(value, material[::3]))), material[1]]
 
 
 class Answer(Family):
@@ -77,16 +68,18 @@ class Answer(Family):
         items = dice.sample(ITEMS, 2 + difficulty)
         colours = dice.sample(COLOURS, 2 + difficulty)
         facts = zip(items, colours, strict=True)
-        return " , ".join(f"{item} is {colour}" for item, colour in facts).split()
+        listed = " , ".join(f"{item} {colour}" for item, colour in facts)
+        return f"{listed} and {dice.pick(items[1:])}".split()
 
     def order(self, dice: Dice, material: Words) -> Words:
-        return ["answer", "what", "colour", "is", dice.pick(_clauses(material)[1:])[0]]
+        return ["answer", "what", "colour"]
 
     def solve(self, order: Words, material: Words) -> Words:
-        return next(clause for clause in _clauses(material) if clause[0] == order[4])
+        *facts, _, item = material
+        return [facts[facts.index(item) + 1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [order[4], "is", material[2]]
+        return [material[1]]
 
 
 class Rewrite(Family):

@@ -3,10 +3,10 @@
 Barnyard(...).load() -> {"sft": [...], "preference": [...], ...}
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
-from farm.data.barnyard.demonstrators import Demonstrators
+from farm.data.barnyard.demonstrators import SKILL_SPREAD, Demonstrators
 from farm.data.barnyard.family import Dice
 from farm.data.barnyard.grammar import FAMILIES, read
 from farm.data.records import user_instruction
@@ -15,6 +15,31 @@ from farm.seeds import generator
 from farm.types import SPLITS, Instruction, SplitName
 
 DIFFICULTIES = 3
+
+
+def _check_sizes(sizes: Mapping[str, int]) -> None:
+    for key, size in sizes.items():
+        if size < 0:
+            raise ConfigError(f"data.{key}={size}: a number of instructions, 0 or more.")
+
+
+def _check_family(name: str | None) -> None:
+    if name is not None and name not in FAMILIES:
+        raise ConfigError(
+            f"data.held_out_family={name}: there is no such family; "
+            f"choose one of {', '.join(FAMILIES)}, or null."
+        )
+
+
+def _check_shares(correct: Sequence[float], slips: float) -> None:
+    if not 0 <= slips <= 0.5:
+        raise ConfigError(f"data.slips={slips}: a share between 0 and 0.5.")
+    low, high = SKILL_SPREAD, 1 - slips - SKILL_SPREAD
+    if len(correct) != DIFFICULTIES or not all(low <= share <= high for share in correct):
+        raise ConfigError(
+            f"data.correct={list(correct)}: needs {DIFFICULTIES} shares from {low:.2f} to "
+            f"{high:.2f}, 1 - slips less the spread of the demonstrators' skill."
+        )
 
 
 class Barnyard:
@@ -52,16 +77,6 @@ class Barnyard:
         slips: float = 0.08,
         world_seed: int = 0,
     ) -> None:
-        if held_out_family is not None and held_out_family not in FAMILIES:
-            raise ConfigError(
-                f"data.held_out_family: there is no family {held_out_family!r}; "
-                f"choose one of {', '.join(FAMILIES)}, or null"
-            )
-        if len(correct) != DIFFICULTIES or not all(0.06 <= c <= 0.94 - slips for c in correct):
-            raise ConfigError(
-                f"data.correct: needs {DIFFICULTIES} shares between 0.06 and 0.94 - slips, "
-                f"not {list(correct)}"
-            )
         self._sizes: dict[SplitName, int] = {
             "evaluation": evaluation,
             "validation": validation,
@@ -69,6 +84,9 @@ class Barnyard:
             "preference": preference,
             "unlabeled": unlabeled,
         }
+        _check_sizes({**self._sizes, "held_out": held_out})
+        _check_family(held_out_family)
+        _check_shares(correct, slips)
         self._held_out = held_out
         self._held_out_family = held_out_family
         self._demonstrators = Demonstrators(correct, slips)
