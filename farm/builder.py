@@ -76,11 +76,17 @@ class Builder:
         self._store = store
         self._cluster = cluster
         self._console = console
+        self._had: dict[str, Artifact] = {}
         self.timings: list[StageTiming] = []
 
     def ensure(self, step: Step) -> Artifact:
-        """The step's artefact, from the store or newly built."""
+        """The step's artefact, from the store or newly built; each is accounted for once."""
         key = step.key
+        if key not in self._had:
+            self._had[key] = self._find_or_build(step, key)
+        return self._had[key]
+
+    def _find_or_build(self, step: Step, key: str) -> Artifact:
         artifact = self._store.find(step.stage, key)
         if artifact is not None:
             return self._note(step, artifact, 0.0, reused=True)

@@ -11,6 +11,7 @@ from farm.artifacts import Store
 from farm.builder import Builder, Planner, versions
 from farm.caveats import run_warnings
 from farm.cluster import Cluster
+from farm.config import build
 from farm.console import Console
 from farm.measure import Figures, Measurement
 from farm.pipeline import Pipeline
@@ -124,7 +125,8 @@ class _Run:
         learned = {"start": pipeline.start, pipeline.method_label: pipeline.policy}
         if pipeline.needs_reward:
             learned["reward"] = pipeline.reward
-        self._folder.write_metrics({n: training_metrics(a.path) for n, a in learned.items()})
+        tracker = build(self._config["tracking"])
+        tracker.write(path, {name: training_metrics(a.path) for name, a in learned.items()})
         reward = pipeline.reward.manifest["results"] if pipeline.needs_reward else None
         self._folder.write_info(
             {

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
@@ -28,15 +28,6 @@ class RunFolder:
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
         write_json(self.path / "run.json", {**info, "config_key": self._config_key})
-
-    def write_metrics(self, stages: Mapping[str, Sequence[Mapping[str, Any]]]) -> None:
-        """`metrics.jsonl`: every learner's lines, each with its stage."""
-        lines = [
-            json.dumps({"stage": stage, **row}) + "\n"
-            for stage, rows in stages.items()
-            for row in rows
-        ]
-        (self.path / "metrics.jsonl").write_text("".join(lines))
 
 
 @contextmanager

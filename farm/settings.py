@@ -64,8 +64,6 @@ class EvaluationSettings:
     """Samples among which the longest-answer control takes the longest."""
     samples: int
     """Answers shown side by side in the report."""
-    judge_chunk: int
-    """Pairs that go to the annotators in one call; progress is kept after each."""
 
     def __post_init__(self) -> None:
         if not self.temperatures:
@@ -76,7 +74,6 @@ class EvaluationSettings:
         _at_least(1, "evaluation.kl_instructions", self.kl_instructions)
         _at_least(1, "evaluation.longest_of", self.longest_of)
         _at_least(0, "evaluation.samples", self.samples)
-        _at_least(1, "evaluation.judge_chunk", self.judge_chunk)
 
 
 @dataclass(frozen=True)

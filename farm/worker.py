@@ -48,11 +48,14 @@ class Worker:
         self._imports.join()
         import torch
 
+        from farm.models.load import best_device
+
         torch.set_num_threads(self._threads)
         self._progress = Progress()
         with holding_work(job.work):
             job.check_fence()
-            return load_function(job.function)(replace(job, on_progress=self._report))
+            function = load_function(job.function)
+            return function(replace(job, on_progress=self._report, device=best_device()))
 
     def _report(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         self._progress = Progress(step, total, dict(metrics), self._progress.beat + 1)

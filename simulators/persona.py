@@ -60,8 +60,8 @@ class Persona:
     def _verdict(self, pair: Pair, b_is_better: float, seed: int) -> Judgment:
         if pair.output_a == pair.output_b:
             return tie(pair, self._name)
-        # One draw for both orders, in canonical orientation: a pair turned round gets its verdict turned
-        # unless the position bias decides.
+        # One draw for both orders, in canonical orientation: turning a pair round turns its
+        # verdict, unless the position bias decides.
         drawn = uniform(seed, "persona", self._name, pair.id)
         b_wins = drawn < b_is_better if is_canonical(pair) else drawn >= 1 - b_is_better
         return Judgment(pair.id, float(b_wins), self._name, "ab")

@@ -149,7 +149,7 @@ def policy_kl(
     completions: Sequence[str],
     *,
     max_prompt_tokens: int | None = None,
-    device: str = "cpu",
+    device: str | None = None,
 ) -> FloatArray:
     """`answer_kl` [N] of two saved policies that share a tokenizer, on the policy's own answers."""
     from farm.models import chat

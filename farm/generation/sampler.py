@@ -28,7 +28,11 @@ class FarmSampler:
     key_excludes: ClassVar[frozenset[str]] = frozenset({"batch_size", "device"})
 
     def __init__(
-        self, policy: PolicyRef, batch_size: int, max_prompt_tokens: int, device: str = "cpu"
+        self,
+        policy: PolicyRef,
+        batch_size: int,
+        max_prompt_tokens: int,
+        device: str | None = None,
     ) -> None:
         for key, value in (("batch_size", batch_size), ("max_prompt_tokens", max_prompt_tokens)):
             if value < 1:

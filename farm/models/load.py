@@ -28,7 +28,14 @@ def load_tokenizer(path: str | Path) -> Any:
     return tokenizer
 
 
-def load_policy(path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32) -> Any:
+def best_device() -> str:
+    """The GPU where there is one, else the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def load_policy(
+    path: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
+) -> Any:
     """The causal language model, in eval mode and without dropout.
 
     Its embeddings cover the tokens of `load_tokenizer(path)`.
@@ -40,11 +47,11 @@ def load_policy(path: str | Path, device: str = "cpu", dtype: torch.dtype = torc
     _cover(model, len(tokenizer))
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = list(stop_ids(tokenizer))
-    return model.to(device).eval()
+    return model.to(device or best_device()).eval()
 
 
 def load_reward_model(
-    path: str | Path, device: str = "cpu", dtype: torch.dtype = torch.float32
+    path: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
 ) -> Any:
     """The model with a head of one number; the head of a policy's directory is new and random
     (torch's global generator), without bias."""
@@ -59,7 +66,7 @@ def load_reward_model(
         num_labels=1,
     )
     _cover(model, len(tokenizer))
-    return model.to(device).eval()
+    return model.to(device or best_device()).eval()
 
 
 def save_policy(model: Any, tokenizer: Any, path: Path) -> None:

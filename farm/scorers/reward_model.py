@@ -32,7 +32,7 @@ class RewardModelScorer:
         max_prompt_tokens: int,
         max_new_tokens: int,
         tokens_per_batch: int = 16384,
-        device: str = "cpu",
+        device: str | None = None,
     ) -> None:
         require_at_least("max_prompt_tokens", max_prompt_tokens, 1)
         require_at_least("max_new_tokens", max_new_tokens, 1)
@@ -79,7 +79,7 @@ class RewardModelScorer:
         ids_B_T = np.full((len(rows), max(map(len, rows))), self._tokenizer.pad_token_id)
         for ids_T, row in zip(ids_B_T, rows, strict=True):
             ids_T[: len(row)] = row
-        return torch.from_numpy(ids_B_T).to(self._device)
+        return torch.from_numpy(ids_B_T).to(self._model.device)
 
     @cached_property
     def _tokenizer(self) -> Any:

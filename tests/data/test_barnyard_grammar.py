@@ -9,13 +9,13 @@ from farm.seeds import generator
 # Instruction, content of the right answer, content of the systematic error.
 CASES = {
     "list": ("please list all of these : cow hen hay", "cow hen hay", "cow hen"),
-    "sort": ("sort high to low : two nine five", "nine five two", "two nine five"),
+    "sort": ("sort high to low : two nine five", "nine five two", "two five nine"),
     "repeat": ("repeat three times : cow hay", "cow hay cow hay cow hay", "cow hay cow hay"),
-    "keep": ("for ann keep only crops : cow hay corn", "hay corn", "cow hay corn"),
-    "reverse": ("reverse these : cow hen hay", "hay hen cow", "hay cow hen"),
+    "keep": ("for ann keep only crops : cow hay corn", "hay corn", "cow"),
+    "reverse": ("reverse these : cow hen hay", "hay hen cow", "hay hen"),
     "take": ("take last two : cow hen hay", "hen hay", "cow hen"),
-    "replace": ("replace hen by fox : cow hen hay", "cow fox hay", "cow hay"),
-    "remove": ("remove hay : cow hen hay", "cow hen", "hen hay"),
+    "replace": ("replace hen by fox : cow hen hay", "cow fox hay", "cow hen fox hay"),
+    "remove": ("remove hen : cow hen hay", "cow hay", "cow"),
     "insert": ("insert fox first : cow hen", "fox cow hen", "cow hen fox"),
     "count": ("count these : cow hen hay", "three", "four"),
     "compare": ("compare who has most : ann two , tom six", "tom has six", "ann has two"),
@@ -62,4 +62,5 @@ def test_thousands_of_different_instructions(family: str) -> None:
     assert len(texts) > 2500
     for text in texts:
         reading = read(text)
-        assert reading is not None and reading.solution and reading.solution != reading.fault
+        assert reading is not None and reading.solution and reading.fault
+        assert reading.solution != reading.fault

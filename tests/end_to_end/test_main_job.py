@@ -51,7 +51,7 @@ def test_run_folder_holds_config_metrics_and_a_self_contained_report(smoke: Fini
     report = (smoke.path / "report.html").read_text()
     assert "<svg" in report
     assert 'src="http' not in report
-    assert len(smoke.table("samples")) == 20
+    assert len(smoke.table("samples")) == 4
 
 
 def test_noise_is_a_quarter_and_recorded(smoke: Finished) -> None:

@@ -27,7 +27,7 @@ class List(Enumeration):
 
 
 class Sort(Enumeration):
-    """Sort numbers upwards or downwards. Fault: they are left as they were."""
+    """Sort numbers upwards or downwards. Fault: in the opposite direction."""
 
     name = "sort"
 
@@ -41,7 +41,7 @@ class Sort(Enumeration):
         return sorted(material, key=value, reverse=order[1] == "high")
 
     def fault(self, order: Words, material: Words) -> Words:
-        return material
+        return self.solve(order, material)[::-1]
 
 
 class Repeat(Enumeration):
@@ -64,7 +64,7 @@ class Repeat(Enumeration):
 
 
 class Keep(Enumeration):
-    """Keep only one kind of item. Fault: everything is kept."""
+    """Keep only one kind of item. Fault: the other kind is kept."""
 
     name = "keep"
 
@@ -82,11 +82,11 @@ class Keep(Enumeration):
         return [word for word in material if word in KINDS[order[2]]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return material
+        return [word for word in material if word not in KINDS[order[2]]]
 
 
 class Reverse(Enumeration):
-    """Say it backwards. Fault: only the last item moves, to the front."""
+    """Say it backwards. Fault: the first item is forgotten."""
 
     name = "reverse"
 
@@ -97,7 +97,7 @@ class Reverse(Enumeration):
         return material[::-1]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return material[-1:] + material[:-1]
+        return material[:0:-1]
 
 
 class Take(Enumeration):
@@ -118,7 +118,7 @@ class Take(Enumeration):
 
 
 class Replace(Enumeration):
-    """Put one item in another's place. Fault: the item is only taken out."""
+    """Put one item in another's place. Fault: it is put beside the other."""
 
     name = "replace"
 
@@ -130,11 +130,12 @@ class Replace(Enumeration):
         return [order[3] if word == order[1] else word for word in material]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [word for word in material if word != order[1]]
+        at = material.index(order[1]) + 1
+        return [*material[:at], order[3], *material[at:]]
 
 
 class Remove(Enumeration):
-    """Take one item out. Fault: the item after it (or else the first) goes instead."""
+    """Take one item out. Fault: whatever follows it goes too."""
 
     name = "remove"
 
@@ -145,8 +146,7 @@ class Remove(Enumeration):
         return [word for word in material if word != order[1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        gone = material[(material.index(order[1]) + 1) % len(material)]
-        return [word for word in material if word != gone]
+        return material[: material.index(order[1])]
 
 
 class Insert(Enumeration):

@@ -63,10 +63,11 @@ class Family(ABC):
         """The content of this family's systematic error."""
 
     def draw(self, dice: Dice, difficulty: int) -> str:
-        """An instruction whose right answer differs from the systematic error."""
+        """An instruction whose right answer differs from the systematic error; neither is empty."""
         while True:
             material = self.material(dice, difficulty)
             order = self.order(dice, material)
-            if self.solve(order, material) != self.fault(order, material):
+            solution, fault = self.solve(order, material), self.fault(order, material)
+            if solution and fault and solution != fault:
                 lead = dice.pick(LEADS).split()
                 return " ".join([*lead, *order, ":", *material])

@@ -73,8 +73,8 @@ class Barnyard:
         evaluation: int = 805,
         held_out: int = 195,
         held_out_family: str | None = "recombine",
-        correct: Sequence[float] = (0.60, 0.45, 0.30),
-        slips: float = 0.08,
+        correct: Sequence[float] = (0.70, 0.55, 0.40),
+        slips: float = 0.03,
         world_seed: int = 0,
     ) -> None:
         self._sizes: dict[SplitName, int] = {
@@ -84,7 +84,8 @@ class Barnyard:
             "preference": preference,
             "unlabeled": unlabeled,
         }
-        _check_sizes({**self._sizes, "held_out": held_out})
+        _check_sizes({str(split): size for split, size in self._sizes.items()})
+        _check_sizes({"held_out": held_out})
         _check_family(held_out_family)
         _check_shares(correct, slips)
         self._held_out = held_out
