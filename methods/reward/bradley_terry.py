@@ -50,7 +50,7 @@ class BradleyTerry:
         *,
         max_prompt_tokens: int,
         max_new_tokens: int,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-4,
         epochs: float | None = 2.0,
         max_steps: int | None = None,
         batch_size: int = 128,

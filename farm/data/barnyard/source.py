@@ -69,7 +69,7 @@ class Barnyard:
         sft: int = 16_000,
         preference: int = 11_000,
         unlabeled: int = 20_000,
-        validation: int = 256,
+        validation: int = 512,
         evaluation: int = 805,
         held_out: int = 195,
         held_out_family: str | None = "recombine",
