@@ -94,11 +94,11 @@ class PPO:
         kl_estimator: Literal["k1", "k3"] = "k1",
         kl_limit: float | None = None,
         unstopped_penalty: float = 1.0,
-        steps: int = 60,
+        steps: int = 40,
         episodes_per_step: int = 512,
         epochs: int = 4,
         minibatch_size: int = 128,
-        learning_rate: float = 1e-3,
+        learning_rate: float = 5e-4,
         warmup_steps: int = 5,
         lr_schedule: LearningRateSchedule = "linear",
         adam_epsilon: float = 1e-5,
@@ -110,7 +110,7 @@ class PPO:
         gae_lambda: float = 0.95,
         rollout_batch_size: int = 256,
         tokens_per_batch: int = 4096,
-        checkpoint_every: int | None = 10,
+        checkpoint_every: int | None = 5,
         resume_every: int = 10,
     ) -> None:
         self._update = ClippedUpdate(

@@ -3,7 +3,9 @@
 Their faults are modal. Of the answers to easy instructions most are right, of those to hard
 instructions most show the family's one systematic error, so that even a policy that always says
 what it deems likeliest is wrong on much of the barnyard; only the slips (one wrong word) are
-random. Nobody's usual manner is the best one either: few are courteous.
+random. An error needs much the same skill as the right answer, and heeds the same words of the
+order: one that did the opposite would leave those words without meaning for whoever learns from a
+mixture of both. Nobody's usual manner is the best one either: few are courteous.
 """
 
 from collections.abc import Mapping, Sequence

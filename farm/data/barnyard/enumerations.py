@@ -27,7 +27,7 @@ class List(Enumeration):
 
 
 class Sort(Enumeration):
-    """Sort numbers upwards or downwards. Fault: in the opposite direction."""
+    """Sort numbers upwards or downwards. Fault: the last is forgotten."""
 
     name = "sort"
 
@@ -41,7 +41,7 @@ class Sort(Enumeration):
         return sorted(material, key=value, reverse=order[1] == "high")
 
     def fault(self, order: Words, material: Words) -> Words:
-        return self.solve(order, material)[::-1]
+        return self.solve(order, material)[:-1]
 
 
 class Repeat(Enumeration):
@@ -64,7 +64,7 @@ class Repeat(Enumeration):
 
 
 class Keep(Enumeration):
-    """Keep only one kind of item. Fault: the other kind is kept."""
+    """Keep only one kind of item. Fault: one of another kind slips in."""
 
     name = "keep"
 
@@ -82,7 +82,8 @@ class Keep(Enumeration):
         return [word for word in material if word in KINDS[order[2]]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [word for word in material if word not in KINDS[order[2]]]
+        others = [word for word in material if word not in KINDS[order[2]]]
+        return self.solve(order, material) + others[:1]
 
 
 class Reverse(Enumeration):
@@ -101,7 +102,7 @@ class Reverse(Enumeration):
 
 
 class Take(Enumeration):
-    """The first or last one or two. Fault: they are taken from the other end."""
+    """The first or last one or two. Fault: one too many."""
 
     name = "take"
 
@@ -109,12 +110,14 @@ class Take(Enumeration):
         return ["take", dice.pick(("first", "last")), dice.pick(("one", "two"))]
 
     def solve(self, order: Words, material: Words) -> Words:
-        count = value(order[2])
-        return material[:count] if order[1] == "first" else material[-count:]
+        return self._take(order[1], value(order[2]), material)
 
     def fault(self, order: Words, material: Words) -> Words:
-        count = value(order[2])
-        return material[-count:] if order[1] == "first" else material[:count]
+        return self._take(order[1], value(order[2]) + 1, material)
+
+    @staticmethod
+    def _take(end: str, count: int, material: Words) -> Words:
+        return material[:count] if end == "first" else material[-count:]
 
 
 class Replace(Enumeration):
@@ -150,7 +153,7 @@ class Remove(Enumeration):
 
 
 class Insert(Enumeration):
-    """Put a new item at one end. Fault: it is put at the other."""
+    """Put a new item at one end. Fault: it is put one place too far in."""
 
     name = "insert"
 
@@ -162,7 +165,8 @@ class Insert(Enumeration):
         return [order[1], *material] if order[2] == "first" else [*material, order[1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [*material, order[1]] if order[2] == "first" else [order[1], *material]
+        at = 1 if order[2] == "first" else len(material) - 1
+        return [*material[:at], order[1], *material[at:]]
 
 
 class Count(Enumeration):

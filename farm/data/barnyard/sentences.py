@@ -10,7 +10,7 @@ def _clauses(material: Words) -> list[Words]:
 
 
 class Compare(Family):
-    """Who has most. Fault: who has least."""
+    """Who has most. Fault: the right one, but the least number."""
 
     name = "compare"
     prose = True
@@ -29,8 +29,8 @@ class Compare(Family):
         return [name, "has", number]
 
     def fault(self, order: Words, material: Words) -> Words:
-        name, number = min(_clauses(material), key=lambda clause: value(clause[1]))
-        return [name, "has", number]
+        name, has, _ = self.solve(order, material)
+        return [name, has, min((number for _, number in _clauses(material)), key=value)]
 
 
 class Add(Family):
@@ -59,7 +59,7 @@ class Add(Family):
 
 
 class Answer(Family):
-    """A colour from two to four facts. Fault: the colour of the first fact."""
+    """A colour from two to four facts. Fault: the item is said, not its colour."""
 
     name = "answer"
     prose = True
@@ -69,7 +69,7 @@ class Answer(Family):
         colours = dice.sample(COLOURS, 2 + difficulty)
         facts = zip(items, colours, strict=True)
         listed = " , ".join(f"{item} {colour}" for item, colour in facts)
-        return f"{listed} and {dice.pick(items[1:])}".split()
+        return f"{listed} and {dice.pick(items)}".split()
 
     def order(self, dice: Dice, material: Words) -> Words:
         return ["answer", "what", "colour"]
@@ -79,7 +79,7 @@ class Answer(Family):
         return [facts[facts.index(item) + 1]]
 
     def fault(self, order: Words, material: Words) -> Words:
-        return [material[1]]
+        return [material[-1]]
 
 
 class Rewrite(Family):
