@@ -116,6 +116,7 @@ def main() -> None:
         for _ in range(options.rounds):
             for side, command in sides.items():
                 steps[side] += run(command)
+                print(f"{side}: {steps[side]}", file=sys.stderr, flush=True)
     report(steps)
 
 
