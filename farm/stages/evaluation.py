@@ -140,5 +140,11 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     start = policy_path(job.parents["start"])
     sampler = build(job.config["sampler"])(policy=policy)
     samples = sampler.sample(chosen, n=1, seed=derive(job.seed, "kl"))
-    kl[: len(chosen)] = policy_kl(policy.path, start, chosen, [c.text for c in samples])
+    kl[: len(chosen)] = policy_kl(
+        policy.path,
+        start,
+        chosen,
+        [c.text for c in samples],
+        max_prompt_tokens=job.config["sampler"]["max_prompt_tokens"],
+    )
     return kl

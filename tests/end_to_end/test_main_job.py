@@ -107,7 +107,7 @@ def test_gold_and_held_out_judges_change_no_training_artefact(
     from farm import run as farm_run
     from farm.config import cli
 
-    overrides = ["data.gold.correctness=7.0", "evaluators=none", "evaluation.longest_of=2"]
+    overrides = ["data.gold.correct=7.0", "evaluators=none", "evaluation.longest_of=2"]
     runs = smoke.path.parent
     assert cli(
         farm_run.task, ["experiment=smoke", f"runs_dir={runs}", "dry_run=true", *overrides]
