@@ -26,13 +26,14 @@ def check_ratios(ratios: Mapping[str, float]) -> None:
 def split_by_hash(
     instructions: Sequence[Instruction], ratios: Mapping[str, float]
 ) -> dict[SplitName, list[Instruction]]:
-    """The instructions by split, in their order; duplicates (same id) end up together.
+    """The instructions by split; duplicates (same id) end up together.
 
-    The same for every run seed, so that no run trains on what another one is evaluated on.
+    Each split is in an order drawn by hash, so that its first instructions are a fair sample of
+    files that are sorted by source. The same for every run seed, so that no run trains on what another one is evaluated on.
     Raises DataError where a split that should have a share comes out empty.
     """
     splits: dict[SplitName, list[Instruction]] = {name: [] for name in SPLITS}
-    for instruction in instructions:
+    for instruction in sorted(instructions, key=lambda i: uniform(0, "order", i.id)):
         splits[_split_of(instruction.id, ratios)].append(instruction)
     for name in SPLITS:
         if ratios[name] > 0 and not splits[name]:
