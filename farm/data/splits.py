@@ -29,8 +29,9 @@ def split_by_hash(
     """The instructions by split; duplicates (same id) end up together.
 
     Each split is in an order drawn by hash, so that its first instructions are a fair sample of
-    files that are sorted by source. The same for every run seed, so that no run trains on what another one is evaluated on.
-    Raises DataError where a split that should have a share comes out empty.
+    files that are sorted by source. The same for every run seed, so that no run trains on what
+    another one is evaluated on. Raises DataError where a split that should have a share comes out
+    empty.
     """
     splits: dict[SplitName, list[Instruction]] = {name: [] for name in SPLITS}
     for instruction in sorted(instructions, key=lambda i: uniform(0, "order", i.id)):

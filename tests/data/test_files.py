@@ -63,9 +63,9 @@ def test_a_final_assistant_turn_is_the_demonstration(suffix: str, tmp_path: Path
         {"messages": messages[:2]},
         {"messages": messages[:2], "output": "Hello"},
     ]
-    shown, asked, answered = Files(str(_write(tmp_path / f"chats{suffix}", rows)), ALL_SFT).load()[
-        "sft"
-    ]
+    loaded = Files(str(_write(tmp_path / f"chats{suffix}", rows)), ALL_SFT).load()["sft"]
+    (shown,) = (row for row in loaded if len(row.messages) == len(turns))
+    asked, answered = (row for row in loaded if row is not shown)
     assert shown.messages == tuple(Message(role, content) for role, content in turns)
     demonstrations = (shown.demonstration, asked.demonstration, answered.demonstration)
     assert demonstrations == ("3", None, "Hello")
