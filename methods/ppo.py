@@ -108,8 +108,8 @@ class PPO:
         value_coefficient: float = 0.1,
         gamma: float = 1.0,
         gae_lambda: float = 0.95,
-        rollout_batch_size: int = 256,
-        tokens_per_batch: int = 4096,
+        rollout_batch_size: int = 512,
+        tokens_per_batch: int = 8192,
         checkpoint_every: int | None = 5,
         resume_every: int = 10,
     ) -> None:

@@ -63,9 +63,7 @@ def observe(
     model = networks.model
     found = torch.zeros(5, *episodes.mask_B_T.shape, device=model.device)
     with torch.no_grad():
-        for rows, batch in batches(
-            episodes.prompts, episodes.responses, tokens_per_batch, model.device
-        ):
+        for rows, batch in batches(model, episodes.prompts, episodes.responses, tokens_per_batch):
             ours, theirs = predict(model, batch), predict(start, batch)
             place(found, rows, episodes.mask_B_T, torch.stack([
                 token_logprobs(ours.logits_N_V, batch.tokens_N),

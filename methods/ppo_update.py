@@ -122,9 +122,7 @@ class ClippedUpdate:
         responses = [lesson.responses[row] for row in rows]
         tokens = sum(map(len, responses))
         means = np.zeros(3)
-        for part, batch in batches(
-            prompts, responses, self.tokens_per_batch, networks.model.device
-        ):
+        for part, batch in batches(networks.model, prompts, responses, self.tokens_per_batch):
             sums_3 = self._losses(networks, lesson, [rows[i] for i in part], batch)
             backward(sums_3[0] / tokens)
             means += sums_3.detach().cpu().numpy() / tokens

@@ -48,6 +48,7 @@ class RewardModelCritic:
         """Trunk and head."""
         from farm.models.heads import Critic
         from farm.models.load import load_reward_model, load_tokenizer
+        from farm.models.packing import packs
 
         path = self._path or getattr(reward, "path", None)
         if not isinstance(path, str | Path):
@@ -61,6 +62,12 @@ class RewardModelCritic:
                 "the policy's answers. Use methods.ppo_value.TrunkValue."
             )
         model = load_reward_model(path, str(policy.device))
+        if packs(policy) and not packs(model):
+            raise ConfigError(
+                f"method.value.path={path}: rows of different length cannot be laid end to end for "
+                f"a {type(model).__name__}, as they are for the policy. Use "
+                "methods.ppo_value.TrunkValue."
+            )
         return Critic(model.base_model, model.config.get_text_config().hidden_size).to(
             policy.device
         )

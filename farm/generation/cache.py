@@ -35,7 +35,11 @@ class PreallocatedLayer(CacheLayerMixin):
 
     def keep_rows(self, rows: Tensor) -> None:
         """Forget all rows but these (int64 indices)."""
-        self.keys, self.values = self.keys[rows], self.values[rows]
+        for name in ("keys", "values"):
+            whole = getattr(self, name)
+            kept = whole[: len(rows)]
+            kept[:, :, : self.used] = whole[rows, :, : self.used]
+            setattr(self, name, kept)
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.used + query_length, 0

@@ -1,6 +1,6 @@
 """Log-probabilities of given answers, and the exact divergence between two policies on them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from farm.models.packing import last_feed_forward_at, packed_inputs, packs
 from farm.protocols import FloatArray
-from farm.training.batches import length_batches
+from farm.training.batches import length_batches, padded_ids
 from farm.types import Instruction
 
 Ids = Sequence[int]
@@ -17,13 +18,13 @@ Ids = Sequence[int]
 
 @dataclass(frozen=True)
 class ResponseBatch:
-    """Prompts with their answers behind them. Padding stands on the right, where causal attention
-    never looks, so no attention mask is needed."""
+    """Prompts with their answers behind them, as a model takes them: packed, or padded."""
 
-    ids_B_L: Tensor
-    """int64."""
+    inputs: Mapping[str, Any]
+    """A model's keywords: `input_ids`, int64 [1, N'] packed or [B, L] padded, and what goes with
+    it."""
     positions_N: Tensor
-    """int64 indices into the flattened [B * L]: where each answer token is predicted."""
+    """int64 indices into the flattened `input_ids`: where each answer token is predicted."""
     tokens_N: Tensor
     """int64: the answers' tokens, row after row."""
 
@@ -36,31 +37,34 @@ class Prediction(NamedTuple):
     logits_N_V: Tensor
 
 
-def response_batch(
-    prompts: Sequence[Ids], responses: Sequence[Ids], device: torch.device | str = "cpu"
-) -> ResponseBatch:
-    """The batch of aligned prompts and answers (token ids, none of them empty)."""
+def response_batch(model: Any, prompts: Sequence[Ids], responses: Sequence[Ids]) -> ResponseBatch:
+    """The batch of aligned prompts and answers (token ids, none of them empty), for this model:
+    packed where it can be, see `farm.models.packing`."""
     rows = [[*prompt, *response] for prompt, response in zip(prompts, responses, strict=True)]
-    width = max(map(len, rows))
-    ids_B_L = np.zeros((len(rows), width), dtype=np.int64)
-    positions = []
-    for number, (row, prompt) in enumerate(zip(rows, prompts, strict=True)):
-        ids_B_L[number, : len(row)] = row
-        begin = number * width - 1
-        positions.append(np.arange(begin + len(prompt), begin + len(row)))
-    positions_N = np.concatenate(positions)
+    lengths = [len(row) for row in rows]
+    if packs(model):
+        inputs = packed_inputs(rows, model.device)
+        begins = np.cumsum([0, *lengths[:-1]])
+    else:
+        inputs = {"input_ids": torch.from_numpy(padded_ids(rows, fill=0)).to(model.device)}
+        begins = np.arange(len(rows)) * max(lengths)
+    positions_N = np.concatenate([
+        np.arange(begin + len(prompt) - 1, begin + length - 1)
+        for begin, prompt, length in zip(begins, prompts, lengths, strict=True)
+    ])  # fmt: skip
     return ResponseBatch(
-        torch.from_numpy(ids_B_L).to(device),
-        torch.from_numpy(positions_N).to(device),
-        torch.from_numpy(ids_B_L.reshape(-1)[positions_N + 1]).to(device),
+        inputs,
+        torch.from_numpy(positions_N).to(model.device),
+        torch.tensor([id for response in responses for id in response], device=model.device),
     )
 
 
 def predict(model: Any, batch: ResponseBatch) -> Prediction:
-    """Run a causal LM, with its output layer applied only where answer tokens are predicted.
+    """Run a causal LM, with its output layer and the feed-forward part of its last block applied
+    only where answer tokens are predicted.
 
     The rest of the model's own forward (soft-capped or scaled logits, adapters) stays in force,
-    because the positions are picked by a hook before the output layer.
+    because the positions are picked by hooks before these layers.
     """
     hidden_N_D: Tensor | None = None
 
@@ -71,7 +75,8 @@ def predict(model: Any, batch: ResponseBatch) -> Prediction:
 
     hook = model.get_output_embeddings().register_forward_pre_hook(pick)
     try:
-        logits_1_N_V = model(input_ids=batch.ids_B_L, use_cache=False).logits
+        with last_feed_forward_at(batch.positions_N, model):
+            logits_1_N_V = model(**batch.inputs, use_cache=False).logits
     finally:
         hook.remove()
     assert hidden_N_D is not None
@@ -92,18 +97,12 @@ def divergence(logits_N_V: Tensor, other_N_V: Tensor) -> Tensor:
 
 
 def batches(
-    prompts: Sequence[Ids],
-    responses: Sequence[Ids],
-    tokens_per_batch: int,
-    device: torch.device | str = "cpu",
+    model: Any, prompts: Sequence[Ids], responses: Sequence[Ids], tokens_per_batch: int
 ) -> Iterator[tuple[list[int], ResponseBatch]]:
     """(row numbers, their batch), rows of similar length together, every row once."""
     lengths = [len(p) + len(r) for p, r in zip(prompts, responses, strict=True)]
     for rows in length_batches(lengths, tokens_per_batch):
-        yield (
-            rows,
-            response_batch([prompts[i] for i in rows], [responses[i] for i in rows], device),
-        )
+        yield rows, response_batch(model, [prompts[i] for i in rows], [responses[i] for i in rows])
 
 
 def response_logprobs(
@@ -112,7 +111,7 @@ def response_logprobs(
     """Log-probabilities of each answer's tokens, float32 [its length], in nats."""
     logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
     with torch.inference_mode():
-        for rows, batch in batches(prompts, responses, tokens_per_batch, model.device):
+        for rows, batch in batches(model, prompts, responses, tokens_per_batch):
             found_N = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
             parts = torch.split(found_N, [len(responses[i]) for i in rows])
             for row, part in zip(rows, parts, strict=True):
@@ -135,7 +134,7 @@ def answer_kl(
     """
     kl = np.empty(len(prompts))
     with torch.inference_mode():
-        for rows, batch in batches(prompts, responses, tokens_per_batch, policy.device):
+        for rows, batch in batches(policy, prompts, responses, tokens_per_batch):
             kl_N = divergence(predict(policy, batch).logits_N_V, predict(start, batch).logits_N_V)
             parts = torch.split(kl_N, [len(responses[i]) for i in rows])
             kl[rows] = [float(part.double().sum()) for part in parts]

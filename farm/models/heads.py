@@ -39,7 +39,7 @@ class Critic(nn.Module):
 
     def forward(self, batch: ResponseBatch, prediction: Prediction) -> Tensor:
         """Values [N]."""
-        hidden_B_L_D = self.trunk(input_ids=batch.ids_B_L, use_cache=False).last_hidden_state
+        hidden_B_L_D = self.trunk(**batch.inputs, use_cache=False).last_hidden_state
         values_N: Tensor = self.head(hidden_B_L_D.flatten(0, 1)[batch.positions_N])[:, 0]
         return values_N.float()
 

@@ -8,6 +8,7 @@ import torch
 from farm.errors import ConfigError
 from farm.models.chat import stop_ids
 from farm.models.chat_template import template
+from farm.models.packing import allow_packing
 
 PAD_TOKEN = "<|pad|>"
 
@@ -47,7 +48,7 @@ def load_policy(
     _cover(model, len(tokenizer))
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = list(stop_ids(tokenizer))
-    return model.to(device or best_device()).eval()
+    return allow_packing(model.to(device or best_device()).eval())
 
 
 def load_reward_model(
@@ -66,7 +67,7 @@ def load_reward_model(
         num_labels=1,
     )
     _cover(model, len(tokenizer))
-    return model.to(device or best_device()).eval()
+    return allow_packing(model.to(device or best_device()).eval())
 
 
 def save_policy(model: Any, tokenizer: Any, path: Path) -> None:

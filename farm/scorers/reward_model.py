@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
 from farm.checks import require_at_least
 from farm.protocols import FloatArray
 from farm.types import Instruction
-
-if TYPE_CHECKING:
-    import torch
 
 
 class RewardModelScorer:
@@ -31,7 +28,7 @@ class RewardModelScorer:
         *,
         max_prompt_tokens: int,
         max_new_tokens: int,
-        tokens_per_batch: int = 16384,
+        tokens_per_batch: int = 4096,
         device: str | None = None,
     ) -> None:
         require_at_least("max_prompt_tokens", max_prompt_tokens, 1)
@@ -62,24 +59,17 @@ class RewardModelScorer:
         """Scores [N] of rows that are token ids already: prompt, answer, end id."""
         import torch
 
-        from farm.training.batches import length_batches
+        from farm.training.batches import length_batches, padded_ids
 
+        model, fill = self._model, self._tokenizer.pad_token_id
         scores = np.empty(len(rows))
         with torch.inference_mode():
             for batch in length_batches([len(row) for row in rows], self._tokens_per_batch):
-                ids_B_T = self._padded([rows[index] for index in batch])
-                scores[batch] = self._model(input_ids=ids_B_T).logits[:, 0].double().cpu().numpy()
+                # The head reads the last token that is not padding: no attention mask is needed.
+                ids_B_T = torch.from_numpy(padded_ids([rows[i] for i in batch], fill))
+                logits_B_1 = model(input_ids=ids_B_T.to(model.device)).logits
+                scores[batch] = logits_B_1[:, 0].double().cpu().numpy()
         return scores
-
-    def _padded(self, rows: Sequence[Sequence[int]]) -> "torch.Tensor":
-        # Padding stands on the right, where causal attention never looks, and the head reads the
-        # last token that is not padding: no attention mask is needed, and none is faster.
-        import torch
-
-        ids_B_T = np.full((len(rows), max(map(len, rows))), self._tokenizer.pad_token_id)
-        for ids_T, row in zip(ids_B_T, rows, strict=True):
-            ids_T[: len(row)] = row
-        return torch.from_numpy(ids_B_T).to(self._model.device)
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from farm.seeds import generator
 
@@ -37,3 +38,12 @@ def length_batches(lengths: Sequence[int], tokens_per_batch: int) -> list[list[i
             batches.append([])
         batches[-1].append(index)
     return batches
+
+
+def padded_ids(rows: Sequence[Sequence[int]], fill: int) -> NDArray[np.int64]:
+    """[rows, longest]: each row, then `fill`. Padding stands on the right, where causal attention
+    never looks."""
+    ids_B_L = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for ids_L, row in zip(ids_B_L, rows, strict=True):
+        ids_L[: len(row)] = row
+    return ids_B_L

@@ -78,7 +78,7 @@ def _teach_to_stop(
         asked = [prompts[i] for i in rng.integers(0, len(prompts), 64)]
         sizes = np.minimum(rng.geometric(1 / MEAN_LENGTH, 64), SETTING["max_new_tokens"])
         answers = [[*rng.choice(words, n - 1), chat.end_id(tokenizer)] for n in sizes]
-        batch = response_batch(asked, answers)
+        batch = response_batch(model, asked, answers)
         loss = -token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N).mean()
         optimizer.zero_grad()
         loss.backward()

@@ -6,6 +6,7 @@ import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
 from farm.generation.logprobs import answer_kl, predict, response_batch, response_logprobs
+from farm.models.packing import allow_packing
 from farm.seeds import generator, seed_libraries
 
 SHAPE = {
@@ -39,10 +40,11 @@ def plain(model, prompt: list[int], response: list[int]) -> torch.Tensor:
     return logits.log_softmax(-1)
 
 
+@pytest.mark.parametrize("prepare", [allow_packing, lambda model: model], ids=["packed", "padded"])
 @pytest.mark.parametrize("tokens_per_batch", [1, 40, 10_000])
-def test_logprobs_and_kl_equal_plain_passes(rows, tokens_per_batch: int) -> None:
+def test_logprobs_and_kl_equal_plain_passes(rows, prepare, tokens_per_batch: int) -> None:
     prompts, responses = rows
-    policy, start = llama(0), llama(1)
+    policy, start = prepare(llama(0)), prepare(llama(1))
     found = response_logprobs(policy, prompts, responses, tokens_per_batch=tokens_per_batch)
     kl = answer_kl(policy, start, prompts, responses, tokens_per_batch=tokens_per_batch)
     for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
@@ -62,7 +64,7 @@ def test_what_a_model_does_behind_its_output_layer_stays_in_force() -> None:
     model = Gemma2ForCausalLM(config).eval()
     prompt, response = [3, 4, 5], [6, 7]
     with torch.no_grad():
-        found = predict(model, response_batch([prompt], [response])).logits_N_V
+        found = predict(model, response_batch(model, [prompt], [response])).logits_N_V
     assert found.abs().max() < 2
     torch.testing.assert_close(
         found.log_softmax(-1), plain(model, prompt, response), atol=1e-5, rtol=0

@@ -5,7 +5,6 @@ import math
 import pytest
 import torch
 
-from farm.generation.logprobs import predict, response_batch, token_logprobs
 from farm.models.heads import TrunkHead
 from farm.seeds import seed_libraries
 from farm.training.advantages import gae, whiten
@@ -141,15 +140,3 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int) -> None
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=0)
     torch.testing.assert_close(networks.critic.head.weight, head.head.weight, atol=2e-5, rtol=0)
-
-
-def test_padding_ids_change_nothing() -> None:
-    model = _model()
-    batch = response_batch([[1, 2], [3, 4, 5, 6, 7]], [[8, 9], [2]])
-    alone = response_batch([[1, 2]], [[8, 9]])
-    together = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
-    single = token_logprobs(predict(model, alone).logits_N_V, alone.tokens_N)
-    torch.testing.assert_close(together[:2], single, atol=1e-6, rtol=0)
-    batch.ids_B_L[0, 4:] = 13
-    changed = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
-    torch.testing.assert_close(changed, together, atol=0, rtol=0)
