@@ -1,8 +1,8 @@
 """What a forward pass need not compute: padding, and what nobody reads.
 
 Rows are laid end to end in one sequence. Only attention must know where a row ends. It is
-registered with transformers under a name of ours: given a `Packing`, it attends within rows, padding
-short ones only to the longest of a small group; without one it is transformers' own `sdpa`.
+registered with transformers under a name of ours: given a `Packing`, it attends within rows,
+padding short ones only to the longest of a small group; without one it is transformers' own `sdpa`.
 """
 
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def packed_attention(
     packing: Packing | None = None,
     **how: Any,
 ) -> tuple[Tensor, None]:
-    """Transformers' attention interface: query, key, value [1, heads, N, dim] -> [1, N, heads, dim]."""
+    """As transformers calls it: query, key, value [1, heads, N, dim] -> [1, N, heads, dim]."""
     from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
     if packing is None:
@@ -77,7 +77,7 @@ def packed_attention(
         )
         return found
     sizes = [group.tokens for group in packing]
-    states = [x[0].transpose(0, 1).split(sizes) for x in (query, key, value)]
+    states = [torch.split(x[0].transpose(0, 1), sizes) for x in (query, key, value)]
     parts = []
     for group, *states_n_H_D in zip(packing, *states, strict=True):
         padded = (_pad(x_n_H_D, group) for x_n_H_D in states_n_H_D)
@@ -142,12 +142,11 @@ def packed_inputs(rows: Sequence[Sequence[int]], device: torch.device | str) -> 
 def _packs_rightly(model: Any) -> bool:
     rows = [[1, 2, 3], [2, 1, 3, 2]]
     close = 1e-3 if model.dtype == torch.float32 else 5e-2
+    trunk, device = model.base_model, model.device
     with torch.no_grad():
-        together = model.base_model(**packed_inputs(rows, model.device)).last_hidden_state[0]
-        alone = torch.cat([
-            model.base_model(input_ids=torch.tensor([row], device=model.device)).last_hidden_state[0]
-            for row in rows
-        ])  # fmt: skip
+        together = trunk(**packed_inputs(rows, device)).last_hidden_state[0]
+        each = [trunk(input_ids=torch.tensor([row], device=device)) for row in rows]
+        alone = torch.cat([output.last_hidden_state[0] for output in each])
     return bool((together - alone).abs().max() < close * alone.std())
 
 
