@@ -17,7 +17,8 @@ class LabelFlip:
 
     The coin is tossed before the annotator is asked, so replaced verdicts cost nothing, and it
     replaces ties and soft preferences like any other: a preference q has expectation
-    (1 - 2p) q + p. Identical texts stay ties. Raises ConfigError unless 0 <= p <= 0.5.
+    (1 - 2p) q + p. Where a pair that is asked about gets no verdict, it stays without. Identical
+    texts are always asked about. Raises ConfigError unless 0 <= p <= 0.5.
     """
 
     stage_version: ClassVar[int] = 1

@@ -4,19 +4,24 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from farm.data.records import is_canonical, turn_judgment, turn_pair
-from farm.protocols import Annotator, ExactAnnotator, FloatArray
+from farm.protocols import Annotator, ExactAnnotator
 from farm.seeds import uniform
 from farm.types import Judgment, Pair
 
 
 class RandomOrder:
     """Shows each pair in a random order and turns the verdict back, so that a judge's liking for
-    the first answer averages out. The coin depends on the pair, not on how it was handed in."""
+    the first answer averages out. The coin depends on the pair, not on how it was handed in.
+
+    Its `expectation` is the annotator's own, where that is a program.
+    """
 
     stage_version: ClassVar[int] = 1
 
     def __init__(self, *, annotator: Annotator) -> None:
         self._annotator = annotator
+        if isinstance(annotator, ExactAnnotator):  # it averages over both orders already
+            self.expectation = annotator.expectation
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
         """Verdicts in the pairs' own orientation; `order` says what the judge saw."""
@@ -27,10 +32,3 @@ class RandomOrder:
             turn_judgment(judgment) if turn else judgment
             for judgment, turn in zip(judgments, turned, strict=True)
         ]
-
-    def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
-        """The annotator's own, which is over both orders already. Raises TypeError when it is no
-        program."""
-        if not isinstance(self._annotator, ExactAnnotator):
-            raise TypeError(f"{type(self._annotator).__name__} has no exact expectation.")
-        return self._annotator.expectation(pairs)

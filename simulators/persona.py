@@ -12,10 +12,13 @@ from farm.protocols import FloatArray
 from farm.seeds import uniform
 from farm.types import Judgment, Pair
 
+_CANNOT_JUDGE = "the instruction is not the barnyard's, the only ones that personas can judge"
+
 
 class Persona:
     """Prefers b with probability sigmoid((u(b) - u(a) - position_bias) / temperature) when it sees
-    a first (Bradley-Terry with a weighted sum of features as utility u).
+    a first (Bradley-Terry with a weighted sum of features as utility u); no verdict on instructions
+    that are not the barnyard's.
 
     Args:
         name: who it is; part of every draw's seed.
@@ -51,13 +54,16 @@ class Persona:
         ]
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
-        """P(output_b is better), averaged over both orders; 0.5 for identical texts."""
+        """P(output_b is better), averaged over both orders; 0.5 for identical texts, NaN where
+        there is no verdict."""
         gain = self._gain(pairs)
         ab = self._probability(gain, self._position_bias)
         ba = self._probability(gain, -self._position_bias)
         return (ab + ba) / 2
 
     def _verdict(self, pair: Pair, b_is_better: float, seed: int) -> Judgment:
+        if np.isnan(b_is_better):
+            return Judgment(pair.id, None, self._name, "ab", error=_CANNOT_JUDGE)
         if pair.output_a == pair.output_b:
             return tie(pair, self._name)
         # One draw for both orders, in canonical orientation: turning a pair round turns its
@@ -67,7 +73,7 @@ class Persona:
         return Judgment(pair.id, float(b_wins), self._name, "ab")
 
     def _gain(self, pairs: Sequence[Pair]) -> FloatArray:
-        """u(b) - u(a), [N]."""
+        """u(b) - u(a), [N]; NaN where the instruction is not the barnyard's."""
         instructions = [pair.instruction for pair in pairs]
         a = measure(instructions, [pair.output_a for pair in pairs])
         b = measure(instructions, [pair.output_b for pair in pairs])

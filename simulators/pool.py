@@ -1,6 +1,7 @@
 """A pool of annotators: each pair goes to one of them, as in AlpacaFarm (arXiv 2305.14387)."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +14,10 @@ from farm.types import Judgment, Pair
 
 class Pool:
     """One seeded member judges each pair; disagreement between members is variability between
-    people. Raises ConfigError for an empty pool."""
+    people. Raises ConfigError for an empty pool.
+
+    It has an `expectation`, the members' mean, where all of them are programs.
+    """
 
     stage_version: ClassVar[int] = 1
 
@@ -21,6 +25,9 @@ class Pool:
         if not annotators:
             raise ConfigError("annotators: a pool needs at least one member.")
         self._annotators = list(annotators)
+        exact = [member for member in annotators if isinstance(member, ExactAnnotator)]
+        if len(exact) == len(annotators):
+            self.expectation = partial(_mean_expectation, exact)
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
         """The verdict of each pair's member."""
@@ -34,12 +41,11 @@ class Pool:
             judgments.update(zip(rows, verdicts, strict=True))
         return [judgments[index] for index in range(len(pairs))]
 
-    def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
-        """The members' mean. Raises TypeError when a member is no program."""
-        rows = []
-        for annotator in self._annotators:
-            if not isinstance(annotator, ExactAnnotator):
-                raise TypeError(f"{type(annotator).__name__} has no exact expectation.")
-            rows.append(annotator.expectation(pairs))
-        mean: FloatArray = np.mean(rows, axis=0)
-        return mean
+
+def _mean_expectation(members: Sequence[ExactAnnotator], pairs: Sequence[Pair]) -> FloatArray:
+    """P(output_b is better) of a random member of those that can judge; NaN where none can."""
+    expected_M_N = np.array([member.expectation(pairs) for member in members])
+    judging_N = (~np.isnan(expected_M_N)).sum(axis=0)
+    with np.errstate(invalid="ignore"):
+        mean: FloatArray = np.nansum(expected_M_N, axis=0) / judging_N
+    return mean

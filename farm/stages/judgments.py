@@ -1,5 +1,6 @@
 """Stage `judgments`: pairs of a policy's answers, labelled by the training annotators."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +15,11 @@ from farm.data.records import (
     write_judgments,
     write_pairs,
 )
+from farm.errors import DataError
 from farm.stages.instructions import load_split
 from farm.stages.job import Job
 from farm.stages.outputs import load_completions
-from farm.types import LabeledPair, Pair
+from farm.types import Judgment, LabeledPair, Pair
 
 _CHUNK = 4096
 
@@ -30,18 +32,33 @@ def run(job: Job) -> dict[str, Any]:
     for number, chunk in enumerate(chunks(pairs, _CHUNK)):
         path = job.work / f"judgments-{number:05d}.parquet"
         if not path.exists():
+            judgments = annotator.annotate(chunk, seed=job.seed)
+            if number == 0:  # before more is paid for
+                _check_verdicts(judgments)
             partial = path.with_suffix(".tmp")
-            write_judgments(annotator.annotate(chunk, seed=job.seed), partial)
+            write_judgments(judgments, partial)
             job.check_fence()
             partial.replace(path)
         job.progress(min((number + 1) * _CHUNK, len(pairs)), len(pairs))
-    judgments = [label.judgment for label in load_labels(job.work, job.parents["instructions"])]
+    labels = [label.judgment for label in load_labels(job.work, job.parents["instructions"])]
     return {
-        "labels": len(judgments),
-        "no_verdict": sum(j.preference is None for j in judgments),
-        "noised": sum(j.noised for j in judgments),
-        "cost_usd": sum(j.cost_usd for j in judgments),
+        "labels": len(labels),
+        "no_verdict": sum(j.preference is None for j in labels),
+        "noised": sum(j.noised for j in labels),
+        "cost_usd": sum(j.cost_usd for j in labels),
     }
+
+
+def _check_verdicts(judgments: Sequence[Judgment]) -> None:
+    """Raise DataError where annotators that were asked gave no verdict at all; a noise wrapper's
+    coins say nothing about them."""
+    asked = [judgment for judgment in judgments if not judgment.noised]
+    if asked and all(judgment.preference is None for judgment in asked):
+        raise DataError(
+            f"annotators.train has no verdict on any of {len(asked)} pairs; the first says: "
+            f"{asked[0].error}. Choose annotators that can judge this data, such as "
+            "annotators=demonstration_overlap for instructions with demonstrations."
+        )
 
 
 def load_labels(folder: Path, instructions: Path) -> list[LabeledPair]:

@@ -12,6 +12,7 @@ from farm.protocols import Annotator, ExactAnnotator
 from farm.types import Judgment, Pair
 from simulators.noise import LabelFlip, ShuffledLabels
 from simulators.order import RandomOrder
+from simulators.overlap import DemonstrationOverlap
 from simulators.persona import Persona
 from simulators.pool import Pool
 
@@ -138,6 +139,34 @@ def test_no_verdict_stays_no_verdict(pairs: list[Pair]) -> None:
         pairs, seed=0
     )
     assert all((j.preference is None) != j.noised for j in judgments)
+
+
+def test_personas_have_no_verdict_on_what_they_cannot_judge() -> None:
+    """Whatever the wrappers, and without a guess for identical texts either."""
+    sums = user_instruction("what is 3 + 4 ?")
+    foreign = [make_pair(sums, "7", "8"), make_pair(sums, "8", "7"), make_pair(sums, "7", "7")]
+    wrapped = RandomOrder(annotator=POOL)
+    for annotator in (STRICT, POOL, wrapped, LabelFlip(annotator=wrapped, p=0.0)):
+        judgments = annotator.annotate(foreign, seed=0)
+        assert [j.preference for j in judgments] == [None] * 3
+        assert all("barnyard" in str(j.error) for j in judgments)
+    for exact in (STRICT, POOL, wrapped):
+        assert np.isnan(exact.expectation(foreign)).all()
+
+
+def test_a_pool_expects_what_its_members_who_can_judge_expect() -> None:
+    sums = user_instruction("what is 3 + 4 ?", "it is seven")
+    overlap = DemonstrationOverlap()
+    pair = make_pair(sums, "it is eight", "it is seven")
+    pool = Pool(annotators=[STRICT, overlap])
+    assert pool.expectation([pair]) == pytest.approx(overlap.expectation([pair]))
+
+
+def test_who_asks_someone_that_is_no_program_is_none_either() -> None:
+    """So that evaluation takes its verdicts instead of an expectation."""
+    mixed = Pool(annotators=[STRICT, Fixed(1.0)])
+    for annotator in (mixed, RandomOrder(annotator=mixed), RandomOrder(annotator=TRAIN), TRAIN):
+        assert not isinstance(annotator, ExactAnnotator)
 
 
 def test_shuffled_labels_say_nothing(pairs: list[Pair]) -> None:
