@@ -2,7 +2,6 @@
 
 import importlib
 from collections.abc import Callable, Sequence
-from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -22,8 +21,9 @@ class CallableScorer:
         def shorter(instructions, completions):
             return [-len(text) for text in completions]
 
-    Raises `ConfigError` where the name leads nowhere and `DataError` where the function returns
-    something else.
+    The function is imported at once, so that a wrong name ends a run before it begins: raises
+    `ConfigError` where the name leads nowhere, and `DataError` where the function returns something
+    else.
     """
 
     stage_version: ClassVar[int] = 1
@@ -32,6 +32,7 @@ class CallableScorer:
         module, _, name = function.partition(":")
         require("function", function, "of the form package.module:function", bool(module and name))
         self._name = function
+        self._function = _imported(module, name)
 
     def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
         """Scores [N]."""
@@ -53,13 +54,12 @@ class CallableScorer:
             )
         return scores
 
-    @cached_property
-    def _function(self) -> Callable[..., Any]:
-        module, _, name = self._name.partition(":")
-        try:
-            function: Callable[..., Any] = getattr(importlib.import_module(module), name)
-        except (ImportError, AttributeError) as error:
-            raise ConfigError(
-                f"function={self._name!r}: {error}. Name an importable module and a function in it."
-            ) from error
-        return function
+
+def _imported(module: str, name: str) -> Callable[..., Any]:
+    try:
+        function: Callable[..., Any] = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(
+            f"function='{module}:{name}': {error}. Name an importable module and a function in it."
+        ) from error
+    return function

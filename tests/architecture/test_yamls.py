@@ -15,7 +15,7 @@ from farm.config import compose, target_class
 CONF = ROOT / "conf"
 EXPERIMENTS = CONF / "experiment"
 CHOICES = [path for path in YAMLS if path.parent != CONF]
-GIVEN = {"data.path": "rows.jsonl", "model.path": "folder", "reward.function": "module:function"}
+GIVEN = {"data.path": "rows.jsonl", "model.path": "folder", "reward.function": "math:dist"}
 """Values for the keys that yaml files leave to the user."""
 NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
 """A gold scorer is chosen for data that brings none of its own."""

@@ -45,4 +45,4 @@ def test_what_it_returns_is_checked(name: str, problem: str) -> None:
 @pytest.mark.parametrize("name", ["reward_functions", "reward_functions:absent", "no_module:f"])
 def test_wrong_names(name: str) -> None:
     with pytest.raises(ConfigError, match="function="):
-        CallableScorer(name).score(ASKED, TEXTS)
+        CallableScorer(name)
