@@ -13,7 +13,8 @@ from source_trees import ROOT, YAMLS, targets
 from farm.config import compose, target_class
 
 CONF = ROOT / "conf"
-EXPERIMENTS = CONF / "experiment"
+OWNERS = (CONF / "experiment", CONF / "model")
+"""Groups whose choices set keys of other groups, in folders of their own."""
 CHOICES = [path for path in YAMLS if path.parent != CONF]
 GIVEN = {"data.path": "rows.jsonl", "model.path": "folder", "reward.function": "math:dist"}
 """Values for the keys that yaml files leave to the user."""
@@ -38,11 +39,13 @@ def _must_be_given(path: Path) -> Iterator[str]:
 
 def _overrides(path: Path) -> list[str]:
     """What chooses this yaml on the command line."""
-    if path.parent.parent == EXPERIMENTS:  # experiment/method/smoke_ppo: of experiment and choice
-        names = [other.stem for other in EXPERIMENTS.glob("*.yaml")]
-        (experiment,) = (name for name in names if path.stem.startswith(f"{name}_"))
-        choice = path.stem.removeprefix(f"{experiment}_")
-        return [f"experiment={experiment}", f"{path.parent.name}={choice}"]
+    owner = path.parent.parent
+    if owner in OWNERS:  # experiment/method/smoke_ppo: what `smoke` sets where ppo is chosen
+        choosers = [o for o in owner.glob("*.yaml") if f"{path.stem}_".startswith(f"{o.stem}_")]
+        chooser = max(choosers, key=lambda o: len(o.stem))  # tiny_bpe_ppo is not tiny's
+        choice = path.stem.removeprefix(chooser.stem).removeprefix("_")
+        of_choice = [f"{path.parent.name}={choice}"] if choice else []
+        return [f"{owner.name}={chooser.stem}", *_must_be_given(chooser), *of_choice]
     group = _group(path)
     others = NEEDS_ANOTHER_CHOICE.get(group, [])
     return [*others, f"{group}={path.stem}", *_must_be_given(path)]
