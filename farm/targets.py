@@ -1,7 +1,8 @@
 """Config nodes and the classes they name: find the class, check the node against its constructor.
 
 A node is a plain mapping with `_target_`. Its other keys are the constructor's keywords, so the
-constructor's signature and type hints are the schema. The classes' modules import nothing heavy
+constructor's signature and type hints are the schema; `expects` alone is no keyword, but says what
+tests hold the class to. The classes' modules import nothing heavy
 at module level, which keeps these checks quick.
 """
 
@@ -20,6 +21,7 @@ from farm.errors import ConfigError
 
 TARGET = "_target_"
 PARTIAL = "_partial_"
+EXPECTS = "expects"
 MISSING = "???"
 
 
@@ -30,7 +32,7 @@ def is_node(value: object) -> bool:
 
 def keywords(node: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's keywords in a node."""
-    return {key: value for key, value in node.items() if key not in (TARGET, PARTIAL)}
+    return {key: value for key, value in node.items() if key not in (TARGET, PARTIAL, EXPECTS)}
 
 
 def suggest(word: object, candidates: Iterable[object]) -> str:

@@ -1,0 +1,121 @@
+"""Every learner of `conf/method` meets what its yaml states under `expects`, in a small barnyard.
+
+`gold_win_rate` is the least share (percent, ties half) of unseen instructions on which gold ranks
+the learned policy's answer above its start's. Labels are the pool's without noise and the reward is
+gold itself: it is the learner that is tested. Who learns from demonstrations starts from an
+untrained model, everybody else from a policy that has seen them.
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+import toy_policy as toy
+
+from farm.config import build, compose, plain
+from farm.data.barnyard.gold import BarnyardGold
+from farm.data.barnyard.source import Barnyard
+from farm.data.records import chunks, make_pair
+from farm.evaluation.win_rate import gold_win_rate
+from farm.protocols import FloatArray, Learner
+from farm.types import (
+    Completion,
+    Decoding,
+    Inputs,
+    Instruction,
+    LabeledPair,
+    Need,
+    PolicyRef,
+    SplitName,
+)
+
+CONF = Path(__file__).parents[2] / "conf"
+METHODS = sorted(path.stem for path in (CONF / "method").glob("*.yaml"))
+SMALL = ["model.hidden_size=64", "model.layers=2", "model.intermediate_size=128"]
+
+
+def configuration(method: str) -> dict[str, Any]:
+    return plain(compose([f"method={method}", *SMALL]))
+
+
+@dataclass(frozen=True)
+class SmallBarnyard:
+    """What learners are given, each made when it is first needed."""
+
+    folder: Path
+    config: dict[str, Any]
+
+    @cached_property
+    def splits(self) -> dict[SplitName, list[Instruction]]:
+        world = Barnyard(
+            sft=3000, preference=600, unlabeled=1000, validation=256, evaluation=0, held_out=0
+        )
+        return {name: list(rows) for name, rows in world.load().items()}
+
+    @cached_property
+    def untrained(self) -> PolicyRef:
+        source = build(self.config["model"])
+        path = source.build(self.splits["sft"], self.folder / "untrained", seed=0)
+        return PolicyRef(path, Decoding(1.0, source.max_new_tokens))
+
+    @cached_property
+    def sft(self) -> PolicyRef:
+        return fit("sft", self)
+
+    def start(self, learner: Learner) -> PolicyRef:
+        return self.untrained if "demonstrations" in learner.needs else self.sft
+
+    def inputs(self, needs: frozenset[Need]) -> Inputs:
+        makers: dict[Need, Any] = {
+            "instructions": lambda: self.splits["unlabeled"],
+            "demonstrations": lambda: self.splits["sft"],
+            "judgments": self.judgments,
+            "reward": BarnyardGold,
+            "annotator": lambda: build(self.config["annotators"]["clean"]),
+        }
+        return Inputs(**{need: makers[need]() for need in needs})
+
+    def judgments(self) -> list[LabeledPair]:
+        asked = self.splits["preference"]
+        answers = chunks(self.sample(self.sft, asked, n=2), 2)
+        pairs = [
+            make_pair(instruction, first.text, second.text)
+            for instruction, (first, second) in zip(asked, answers, strict=True)
+        ]
+        verdicts = build(self.config["annotators"]["clean"]).annotate(pairs, seed=0)
+        return [LabeledPair(*row) for row in zip(pairs, verdicts, strict=True)]
+
+    def sample(self, policy: PolicyRef, asked: list[Instruction], n: int) -> list[Completion]:
+        sampler = build(self.config["sampler"], policy=policy)
+        return sampler.sample(asked, n=n, seed=0)  # type: ignore[no-any-return]
+
+    def gold(self, policy: PolicyRef) -> FloatArray:
+        """Utilities of the policy's answers at the temperature of evaluation."""
+        decoding = replace(policy.decoding, temperature=self.config["decoding"]["temperature"])
+        asked = self.splits["validation"]
+        answers = self.sample(replace(policy, decoding=decoding), asked, n=1)
+        return BarnyardGold().score(asked, [answer.text for answer in answers])
+
+
+def fit(method: str, world: SmallBarnyard) -> PolicyRef:
+    """What a learner makes of its start with the keys that `expects` gives it."""
+    node = configuration(method)["method"]
+    learner: Learner = build(node, **node["expects"]["given"])
+    context = toy.context(world.folder / method)
+    return learner.fit(world.start(learner), world.inputs(learner.needs), context)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> SmallBarnyard:
+    return SmallBarnyard(tmp_path_factory.mktemp("barnyard"), configuration("sft"))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_it_beats_its_start_by_the_stated_margin(method: str, world: SmallBarnyard) -> None:
+    node = configuration(method)["method"]
+    start = world.start(build(node))
+    learned = fit(method, world)
+    rate = gold_win_rate(world.gold(learned), world.gold(start), seed=0).win_rate
+    assert rate >= node["expects"]["gold_win_rate"]
