@@ -20,7 +20,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from farm.errors import StoreError
+from farm.errors import DataError, StoreError
 
 MANIFEST = "manifest.json"
 _FENCE = ".fence"
@@ -31,6 +31,25 @@ def key_of(identity: Mapping[str, Any]) -> str:
     """16 hexadecimal digits of the SHA-256 of an artefact's identity as canonical JSON."""
     text = json.dumps(identity, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def content_hash(path: Path) -> str:
+    """`sha256:` and the hash of a file, or of the names and contents of all files of a folder.
+    Raises DataError where there is neither."""
+    if path.is_file():
+        return f"sha256:{_sha256(path)}"
+    if not path.is_dir():
+        raise DataError(
+            f"{path}: there is no such file or folder. Give it as it is seen from here."
+        )
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    lines = "".join(f"{file.relative_to(path).as_posix()} {_sha256(file)}\n" for file in files)
+    return f"sha256:{hashlib.sha256(lines.encode()).hexdigest()}"
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def write_json(path: Path, value: Any) -> None:

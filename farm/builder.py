@@ -1,17 +1,19 @@
 """How steps become artefacts: looked up by key, or built by a worker and published."""
 
+import importlib
 import platform
 import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from farm.artifacts import Artifact, Store, key_of
+from farm.artifacts import Artifact, Store, content_hash, key_of
 from farm.cluster import Cluster
-from farm.config import result_config
+from farm.config import pinned, resolved, result_config
 from farm.console import Console
 from farm.stages.job import Job
 
@@ -24,30 +26,46 @@ class Step:
 
     stage: str
     function: str
+    """`package.module:name`. The module's `STAGE_VERSION` is in the key: it grows when a change of
+    what the module does changes what is made; classes that a config names have their own."""
     config: Mapping[str, Any]
     parents: Mapping[str, Artifact]
     seed: int
     label: str
     """What people call it: `sft`, `ppo`, `pairs`."""
-    inputs: Mapping[str, str] = field(default_factory=dict)
-    """Content hashes or commits of what lies outside the store."""
+    files: Mapping[str, Path] = field(default_factory=dict)
+    """Files outside the store that the function reads, by the config key that it finds their paths
+    under. Their contents are in the key, their paths are not."""
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The artefact's key (DESIGN: content-addressed store)."""
         return key_of(self.identity)
 
-    @property
+    @cached_property
     def identity(self) -> dict[str, Any]:
         """What the key is the hash of."""
+        module = importlib.import_module(self.function.partition(":")[0])
+        hashes = {name: content_hash(path) for name, path in self.files.items()}
         return {
             "stage": self.stage,
             "function": self.function,
-            "config": result_config(self.config),
+            "stage_version": module.STAGE_VERSION,
+            "config": result_config(self._pinned_config),
             "parents": {name: f"{a.stage}/{a.key}" for name, a in self.parents.items()},
             "seed": self.seed,
-            "inputs": dict(self.inputs),
+            "inputs": {**resolved(self._pinned_config), **hashes},
         }
+
+    @property
+    def job_config(self) -> dict[str, Any]:
+        """What the function gets; its paths and sizes that change no result are not in the key."""
+        return {**self._pinned_config, **{name: str(path) for name, path in self.files.items()}}
+
+    @cached_property
+    def _pinned_config(self) -> dict[str, Any]:
+        config: dict[str, Any] = pinned(self.config)
+        return config
 
 
 @dataclass
@@ -103,14 +121,20 @@ class Builder:
                 work=build.work.resolve(),
                 token=build.token,
                 store_root=self._store.root.resolve(),
-                config=step.config,
+                config=step.job_config,
                 parents={name: a.path.resolve() for name, a in step.parents.items()},
                 seed=step.seed,
             )
             with self._console.stage(step.label) as on_progress:
                 results = self._cluster.run(job, on_progress)
             wall_s = time.monotonic() - started
-            manifest = {**step.identity, "key": key, "results": results, "wall_s": wall_s}
+            manifest = {
+                **step.identity,
+                "key": key,
+                "job_config": step.job_config,
+                "results": results,
+                "wall_s": wall_s,
+            }
             artifact = build.publish({**manifest, **_provenance()})
         return self._note(step, artifact, wall_s, reused=False)
 

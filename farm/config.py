@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
@@ -24,7 +24,17 @@ from omegaconf.errors import OmegaConfBaseException
 from farm.composition import Composer, parse_arguments
 from farm.errors import ConfigError, FarmError
 from farm.settings import Configuration, DataKeys, Settings
-from farm.targets import PARTIAL, TARGET, check_call, is_node, join, keywords, target_class
+from farm.targets import (
+    PARTIAL,
+    TARGET,
+    check_call,
+    is_node,
+    join,
+    keywords,
+    nodes,
+    target_class,
+    with_floats,
+)
 
 Task = Callable[[DictConfig], int]
 Node = Mapping[str, Any] | DictConfig
@@ -73,6 +83,12 @@ def check(config: DictConfig) -> None:
     Settings.from_plain(values)
 
 
+def _typed(config: DictConfig) -> DictConfig:
+    """A checked configuration, its numbers of the types that their keys have."""
+    typed: DictConfig = OmegaConf.create(with_floats(plain(config), Configuration))
+    return typed
+
+
 def _build_inside(values: Mapping[str, Any], path: str) -> None:
     for key, value in values.items():
         _build(value, join(path, key))
@@ -114,6 +130,50 @@ def _build(value: Any, path: str) -> Any:
 
 
 # -------------------------------------------------------------------------------------- keys
+
+
+@runtime_checkable
+class Moving(Protocol):
+    """A node's class that reads something by a name whose meaning may change, such as a branch."""
+
+    def pinned(self) -> Mapping[str, Any]:
+        """Constructor keys to read by instead, for ever the same."""
+        ...
+
+
+@runtime_checkable
+class ReadsFiles(Protocol):
+    """A node's class that reads files outside the store."""
+
+    def resolved(self) -> Mapping[str, str]:
+        """Hashes of their content."""
+        ...
+
+
+def pinned(node: Node) -> Any:
+    """A node with all nodes inside it, pinned (`Moving`): so a key, a worker and a later run with
+    these values all read the same."""
+    return _pinned(plain(node))
+
+
+def _pinned(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_pinned(entry) for entry in value]
+    if not isinstance(value, Mapping):
+        return value
+    entries = {key: _pinned(entry) for key, entry in value.items()}
+    target = build(entries) if is_node(entries) else None
+    return {**entries, **target.pinned()} if isinstance(target, Moving) else entries
+
+
+def resolved(node: Node) -> dict[str, str]:
+    """Hashes of what a node and all nodes inside it read (`ReadsFiles`), by their dotted path."""
+    found: dict[str, str] = {}
+    for path, inner in nodes(plain(node)):
+        target = _build(inner, path)
+        if isinstance(target, ReadsFiles):
+            found |= {join(path, name): content for name, content in target.resolved().items()}
+    return found
 
 
 def result_config(node: Node) -> Any:
@@ -182,7 +242,7 @@ def _dispatch(arguments: argparse.Namespace, task: Task) -> int:
 def _checked(composer: Composer, overrides: list[str]) -> DictConfig:
     config = composer.compose(overrides)
     check(config)
-    return config
+    return _typed(config)
 
 
 def _check_job(composer: Composer, job: list[str]) -> None:
@@ -196,7 +256,7 @@ def _job(task: Task, config: DictConfig) -> int:
     """One job of a sweep: its failures are reported and returned, not raised."""
     job = HydraConfig.get()
     print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
-    return _guarded(lambda: task(config), unexpected=_report_traceback)
+    return _guarded(lambda: task(_typed(config)), unexpected=_report_traceback)
 
 
 def _guarded(action: Callable[[], int], unexpected: Callable[[], int] | None = None) -> int:

@@ -5,7 +5,6 @@ evaluations -> curve and final table. Each method asks for what it needs, so DPO
 reward model; what is there is reused.
 """
 
-import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cached_property
@@ -15,8 +14,7 @@ from typing import Any
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
 from farm.caveats import shared_judges
-from farm.config import build
-from farm.errors import ConfigError
+from farm.errors import ConfigError, DataError
 from farm.protocols import RewardLearner
 from farm.seeds import derive
 from farm.settings import DataKeys, Settings
@@ -25,6 +23,8 @@ from farm.targets import target_class
 from farm.types import SplitName
 
 Node = Mapping[str, Any]
+
+MEASURED_SPLITS: tuple[SplitName, ...] = ("validation", "evaluation")
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
 """File types that `evaluation.reference` may have where it names outputs instead of a policy."""
@@ -57,7 +57,6 @@ class Pipeline:
             {},
             seed=0,
             label="instructions",
-            inputs=_resolved(node),
         )
         return self._ensure(step)
 
@@ -74,7 +73,6 @@ class Pipeline:
             {"instructions": self.instructions},
             seed=self._seed("model"),
             label=label,
-            inputs=_resolved(node),
         )
         return self._ensure(step)
 
@@ -118,9 +116,8 @@ class Pipeline:
         node = self._config["reward"]
         if not issubclass(target_class(node["_target_"]), RewardLearner):
             step = Step(
-                "reward", "farm.stages.reward:given", {"reward": node}, {}, 0, "reward (given)",
-                inputs=_resolved(node),
-            )  # fmt: skip
+                "reward", "farm.stages.reward:given", {"reward": node}, {}, 0, "reward (given)"
+            )
             return self._ensure(step)
         step = Step(
             "reward",
@@ -265,14 +262,31 @@ class Pipeline:
             return self.start_outputs(split, self.reference_temperature)
         if Path(reference).suffix in OUTPUT_FILES:
             return self._file_outputs(Path(reference), split)
+        temperature = self._settings.decoding.temperature
+        return self.outputs(self._given_policy, split, temperature, "reference")
+
+    @cached_property
+    def _given_policy(self) -> Artifact:
+        """The policy that `evaluation.reference` names: one for all splits, even where it is a
+        branch on the hub that moves during the run."""
         node = {
             "_target_": "farm.models.pretrained.Pretrained",
-            "path": reference,
+            "path": self._settings.evaluation.reference,
             "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
             "max_new_tokens": self._settings.decoding.max_new_tokens,
         }
-        policy = self._model(node, "reference policy")
-        return self.outputs(policy, split, self._settings.decoding.temperature, "reference")
+        _ = self.instructions  # outside, so that what is wrong with them is not told as its fault
+        try:
+            return self._model(node, "reference policy")
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"evaluation.reference: {error}") from error
+
+    def ask_given_reference(self) -> None:
+        """Get the answers of the opponent that `evaluation.reference` names, so that a wrong one
+        ends a run before anything learns."""
+        if self._settings.evaluation.reference is not None:
+            for split in MEASURED_SPLITS:
+                self.reference_outputs(split)
 
     def is_reference(self, temperature: float) -> bool:
         """Whether the start at this temperature is the reference."""
@@ -313,11 +327,11 @@ class Pipeline:
         step = Step(
             "outputs",
             "farm.stages.outputs:from_file",
-            {"path": str(path.resolve()), "split": split, "limit": self.limit(split)},
+            {"split": split, "limit": self.limit(split)},
             {"instructions": self.instructions},
             seed=0,
             label=f"reference outputs for {split}",
-            inputs={"sha256": hashlib.sha256(path.read_bytes()).hexdigest()},
+            files={"path": path.resolve()},
         )
         return self._ensure(step)
 
@@ -359,11 +373,3 @@ class Pipeline:
 def class_label(node: Node) -> str:
     """The name of a node's class in small letters."""
     return str(node["_target_"]).rpartition(".")[2].lower()
-
-
-def _resolved(node: Node) -> dict[str, str]:
-    """Content hashes or commits of what an object reads from outside the store."""
-    target = build(node)
-    resolve = getattr(target, "resolved", None)
-    found: dict[str, str] = {} if resolve is None else dict(resolve())
-    return found

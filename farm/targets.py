@@ -13,7 +13,7 @@ import pkgutil
 import sys
 import types
 import typing
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Union
 
@@ -23,6 +23,7 @@ TARGET = "_target_"
 PARTIAL = "_partial_"
 EXPECTS = "expects"
 MISSING = "???"
+_SEQUENCES = (Sequence, list, tuple, Collection, Iterable, frozenset, set)
 
 
 def is_node(value: object) -> bool:
@@ -33,6 +34,18 @@ def is_node(value: object) -> bool:
 def keywords(node: Mapping[str, Any]) -> dict[str, Any]:
     """The constructor's keywords in a node."""
     return {key: value for key, value in node.items() if key not in (TARGET, PARTIAL, EXPECTS)}
+
+
+def nodes(value: object, path: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """All nodes in a config value that name a class, outer before inner, with dotted paths."""
+    if isinstance(value, list):
+        for index, entry in enumerate(value):
+            yield from nodes(entry, f"{path}[{index}]")
+    if isinstance(value, Mapping):
+        if is_node(value):
+            yield path, value
+        for key, entry in value.items():
+            yield from nodes(entry, join(path, key))
 
 
 def suggest(word: object, candidates: Iterable[object]) -> str:
@@ -207,7 +220,7 @@ def _matches_mapping(value: Mapping[str, Any], hint: Any, origin: Any, path: str
 
 
 def _matches_sequence(value: list[Any], hint: Any, origin: Any, path: str) -> bool:
-    if not _is_kind(origin, Sequence, list, tuple, Collection, Iterable, frozenset, set):
+    if not _is_kind(origin, *_SEQUENCES):
         return False
     args = typing.get_args(hint) or (Any,)
     fixed = origin is tuple and args[-1] is not Ellipsis
@@ -220,6 +233,42 @@ def _matches_sequence(value: list[Any], hint: Any, origin: Any, path: str) -> bo
 
 def _is_kind(origin: Any, *kinds: Any) -> bool:
     return any(origin is kind for kind in kinds)
+
+
+def with_floats(value: Any, hint: Any) -> Any:
+    """A checked value whose whole numbers are floats wherever the hint asks for a number: `1` and
+    `1.0` mean the same there, and so must be one key."""
+    if isinstance(value, Mapping):
+        hints = _entry_hints(value, hint)
+        return {key: with_floats(entry, hints.get(key, Any)) for key, entry in value.items()}
+    if isinstance(value, list):
+        items = _item_hints(len(value), hint)
+        return [with_floats(entry, item) for entry, item in zip(value, items, strict=True)]
+    asks_for_float = float in _options(hint) and int not in _options(hint)
+    return float(value) if type(value) is int and asks_for_float else value
+
+
+def _entry_hints(value: Mapping[str, Any], hint: Any) -> dict[str, Any]:
+    """The hint of each key of a node, a dataclass's fields or a mapping."""
+    if is_node(value):
+        hint = target_class(value[TARGET])
+    for option in _options(hint):
+        origin = typing.get_origin(option) or option
+        if is_node(value) or hasattr(origin, "__dataclass_fields__"):
+            return {name: p.annotation for name, p in _parameters(origin).items()}
+        if _is_kind(origin, Mapping, dict):
+            return dict.fromkeys(value, (*typing.get_args(option), Any, Any)[1])
+    return {}
+
+
+def _item_hints(count: int, hint: Any) -> list[Any]:
+    """The hint of each entry of a list."""
+    for option in _options(hint):
+        args = typing.get_args(option)
+        if args and _is_kind(typing.get_origin(option), *_SEQUENCES):
+            fixed = typing.get_origin(option) is tuple and args[-1] is not Ellipsis
+            return list(args) if fixed else [args[0]] * count
+    return [Any] * count
 
 
 def _check_inside(value: object, path: str) -> bool:
@@ -279,7 +328,7 @@ def describe(hint: Any) -> str:
     if _choices(hint):
         return f"one of {', '.join(map(str, _choices(hint)))}"
     origin, args = typing.get_origin(hint) or hint, typing.get_args(hint)
-    if _is_kind(origin, Sequence, list, tuple, Collection, Iterable, frozenset, set):
+    if _is_kind(origin, *_SEQUENCES):
         return f"a list, each entry {describe(args[0])}" if args else "a list"
     if _is_kind(origin, Mapping, dict):
         return "a mapping"

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
+from farm.artifacts import content_hash
 from farm.errors import ConfigError
 from farm.protocols import Scorer
 
@@ -40,9 +41,14 @@ class RewardModelCritic:
     """
 
     stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})  # its content counts
 
     def __init__(self, path: str | None = None) -> None:
         self._path = path
+
+    def resolved(self) -> dict[str, str]:
+        """The hash of the named directory's content; the run's reward is in the key anyway."""
+        return {} if self._path is None else {"path": content_hash(Path(self._path))}
 
     def build(self, policy: Any, tokenizer: Any, reward: Scorer) -> Any:
         """Trunk and head."""

@@ -85,6 +85,20 @@ def test_the_task_gets_the_checked_configuration_and_its_status_is_returned() ->
     assert (settings.seed, settings.decoding.temperature, settings.name) == (5, 1, "ppo")
 
 
+@pytest.mark.parametrize(
+    ("key", "whole", "point"),
+    [
+        ("method.kl.coefficient", "1", "1.0"),
+        ("pairs.temperature", "1", "1.0"),
+        ("data.gold.correct", "1", "1.0"),
+        ("evaluation.temperatures", "[0,1]", "[0.0,1.0]"),
+    ],
+)
+def test_whole_numbers_and_their_floats_are_one(key: str, whole: str, point: str) -> None:
+    one, other = (plain(compose([f"{key}={value}"])) for value in (whole, point))
+    assert repr(one) == repr(other)
+
+
 def test_errors_for_people_become_their_exit_status(capsys: pytest.CaptureFixture[str]) -> None:
     def task(config: DictConfig) -> int:
         raise DataError("rows.csv:3: no column 'instruction'.")

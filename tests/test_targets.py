@@ -10,7 +10,7 @@ import pytest
 from farm.config import build, result_config
 from farm.errors import ConfigError
 from farm.protocols import Scorer
-from farm.targets import check_call, check_node, target_class
+from farm.targets import check_call, check_node, target_class, with_floats
 
 HERE = __name__
 
@@ -102,6 +102,20 @@ def test_wrong_values_name_key_and_neighbours(
         check(**values)
     assert str(caught.value).startswith(where)
     assert hint in str(caught.value)
+
+
+def test_whole_numbers_become_floats_only_where_the_hint_says_so() -> None:
+    values = {
+        "count": 1,
+        "rate": 1,
+        "flag": True,
+        "numbers": [1, 2.5],
+        "pair": [1, "a"],
+        "weights": {"length": 1},
+        "scorer": node(Score, part=node(Part, size=2), batch=3),
+    }
+    expected = {**values, "rate": 1.0, "numbers": [1.0, 2.5], "weights": {"length": 1.0}}
+    assert repr(with_floats(node(Everything, **values), Any)) == repr(node(Everything, **expected))
 
 
 def test_missing_keywords_are_named_unless_the_node_is_partial() -> None:

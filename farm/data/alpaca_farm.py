@@ -3,12 +3,12 @@
 The hub's loading script is not run: the JSON files are read by name.
 """
 
-import hashlib
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from farm.artifacts import content_hash
 from farm.data.files import read_rows
 from farm.data.splits import disjoint
 from farm.errors import ConfigError, DataError
@@ -36,7 +36,7 @@ class AlpacaFarm:
     """
 
     stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"revision", "path"})  # see `resolved`
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})  # its content counts
 
     def __init__(self, revision: str | None = None, path: str | None = None) -> None:
         if revision is not None and path is not None:
@@ -49,7 +49,8 @@ class AlpacaFarm:
             REPOSITORY,
             "dataset",
             revision,
-            instead="Offline, set data.path to a local copy of that repository.",
+            instead="Offline, set data.path to a local copy of that repository, or data.revision "
+            "to a commit that was downloaded before.",
         )
 
     def load(self) -> dict[SplitName, list[Instruction]]:
@@ -57,14 +58,15 @@ class AlpacaFarm:
         splits = {name: read_rows(self._file(file)) for name, file in SPLIT_FILES.items()}
         return disjoint(splits)
 
+    def pinned(self) -> dict[str, str]:
+        """The revision as the hub's commit."""
+        return {"revision": self._hub.commit} if self.path is None else {}
+
     def resolved(self) -> dict[str, str]:
-        """The hub's commit, or the content hashes of the local files."""
+        """The content hashes of the local files."""
         if self.path is None:
-            return {REPOSITORY: self._hub.commit}
-        return {
-            file: f"sha256:{hashlib.sha256(self._file(file).read_bytes()).hexdigest()}"
-            for file in SPLIT_FILES.values()
-        }
+            return {}
+        return {file: content_hash(self._file(file)) for file in SPLIT_FILES.values()}
 
     @cached_property
     def _root(self) -> Path:

@@ -1,18 +1,19 @@
 """A causal language model that exists already: a local directory or a name on the hub."""
 
-import hashlib
 import re
+import shutil
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
 
+from farm.artifacts import content_hash
 from farm.errors import ConfigError
 from farm.hub import HubRepository
 from farm.types import Instruction
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
-_HUB_FILES = ["model*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
+_FILES = ["model*.safetensors", "*.json", "*.model", "*.txt", "*.jinja"]
 
 
 class Pretrained:
@@ -24,7 +25,8 @@ class Pretrained:
     """
 
     stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"revision"})  # see `resolved`
+    # A directory counts by its content, a hub name by the commit that `revision` is pinned to.
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})
 
     def __init__(
         self,
@@ -46,28 +48,30 @@ class Pretrained:
             path,
             "model",
             revision,
-            instead=f"There is no directory {path} here either; offline, set model.path to one.",
+            instead=f"There is no directory {path} here either. Offline, set model.path to one, or "
+            "model.revision to a commit that was downloaded before.",
         )
         self._check_path(revision)
 
     def build(self, texts: Sequence[Instruction], work: Path, *, seed: int) -> str:
-        """The model's directory: the given one, or the hub's files at the resolved commit."""
+        """A copy in `work`: neither a directory that changes later nor a hub cache that is emptied
+        reaches it."""
         folder = self._folder
         _check_weights(folder)
         self._check_positions(folder)
-        return str(folder)
+        work.mkdir(parents=True, exist_ok=True)
+        for pattern in _FILES:
+            for file in folder.glob(pattern):
+                shutil.copy(file, work)
+        return str(work)
+
+    def pinned(self) -> dict[str, str]:
+        """The revision as the hub's commit."""
+        return {} if self._is_local else {"revision": self._hub.commit}
 
     def resolved(self) -> dict[str, str]:
-        """The hub's commit, or a hash of the directory's content."""
-        if not self._is_local:
-            return {"path": self._hub.commit}
-        digest = hashlib.sha256()
-        for file in sorted(Path(self.path).rglob("*")):
-            if file.is_file():
-                with file.open("rb") as content:
-                    sha = hashlib.file_digest(content, "sha256").hexdigest()
-                digest.update(f"{file.relative_to(self.path)} {sha}\n".encode())
-        return {"path": f"sha256:{digest.hexdigest()}"}
+        """The hash of a directory's content."""
+        return {"path": content_hash(Path(self.path))} if self._is_local else {}
 
     @property
     def _is_local(self) -> bool:
@@ -75,7 +79,7 @@ class Pretrained:
 
     @cached_property
     def _folder(self) -> Path:
-        return Path(self.path).resolve() if self._is_local else self._hub.download(_HUB_FILES)
+        return Path(self.path).resolve() if self._is_local else self._hub.download(_FILES)
 
     def _check_path(self, revision: str | None) -> None:
         if self._is_local:

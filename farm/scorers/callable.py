@@ -2,10 +2,12 @@
 
 import importlib
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from farm.artifacts import content_hash
 from farm.checks import require
 from farm.errors import ConfigError, DataError
 from farm.protocols import FloatArray
@@ -53,6 +55,21 @@ class CallableScorer:
                 "or NaN where the function does not apply."
             )
         return scores
+
+    def resolved(self) -> dict[str, str]:
+        """The hashes of the modules that name and define the function; not of what they import."""
+        modules = {self._name.partition(":")[0], self._function.__module__}
+        return {module: content_hash(_source(module)) for module in sorted(modules)}
+
+
+def _source(module: str) -> Path:
+    file = getattr(importlib.import_module(module), "__file__", None)
+    if file is None:
+        raise ConfigError(
+            f"function: the module {module} has no file, so that a change of it would not be "
+            "noticed. Name a function in a module of your own."
+        )
+    return Path(file)
 
 
 def _imported(module: str, name: str) -> Callable[..., Any]:

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 
+from farm.artifacts import content_hash
 from farm.checks import require_at_least
 from farm.protocols import FloatArray
 from farm.types import Instruction
@@ -20,6 +22,7 @@ class RewardModelScorer:
     """
 
     stage_version: ClassVar[int] = 1
+    # The path stays in the key beside the content, since artefacts point to the directory.
     key_excludes: ClassVar[frozenset[str]] = frozenset({"tokens_per_batch", "device"})
 
     def __init__(
@@ -70,6 +73,10 @@ class RewardModelScorer:
                 logits_B_1 = model(input_ids=ids_B_T.to(model.device)).logits
                 scores[batch] = logits_B_1[:, 0].double().cpu().numpy()
         return scores
+
+    def resolved(self) -> dict[str, str]:
+        """The hash of the directory's content."""
+        return {"path": content_hash(Path(self.path))}
 
     @cached_property
     def _tokenizer(self) -> Any:

@@ -20,6 +20,8 @@ from farm.stages.outputs import first_texts, load_completions
 from farm.stages.reward import load_scorer
 from farm.types import Decoding, Instruction, Pair, PolicyRef
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 
 def choose_reference(job: Job) -> dict[str, Any]:
     """Stage `reference`: the start's best temperature by noise-free pool preference against its

@@ -8,6 +8,8 @@ from farm.data.records import read_instructions, write_instructions
 from farm.stages.job import Job
 from farm.types import SPLITS, Instruction, SplitName
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 TRAINING_SPLITS: tuple[SplitName, ...] = ("sft", "preference", "unlabeled")
 
 

@@ -21,6 +21,8 @@ from farm.stages.job import Job
 from farm.stages.outputs import load_completions
 from farm.types import Judgment, LabeledPair, Pair
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 _CHUNK = 4096
 
 

@@ -6,6 +6,8 @@ from farm.config import build
 from farm.stages.instructions import TRAINING_SPLITS, load_split
 from farm.stages.job import Job, point_to_policy
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 
 def run(job: Job) -> dict[str, Any]:
     """Build the model source; a tokenizer trained here sees the training splits alone."""

@@ -11,6 +11,8 @@ from farm.stages.instructions import load_split
 from farm.stages.job import Job, policy_ref
 from farm.types import Completion, Instruction
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 _CHUNK = 2048
 
 
@@ -62,7 +64,8 @@ def from_file(job: Job) -> dict[str, Any]:
     if missing:
         raise DataError(
             f"{path}: no output for {len(missing)} of {len(instructions)} instructions of "
-            f"{job.config['split']}; the first is {last_user_text(missing[0])!r}."
+            f"{job.config['split']}; the first is {last_user_text(missing[0])!r}. A file that "
+            "evaluation.reference names must answer `validation` and `evaluation`."
         )
     write_completions(
         [Completion(i.id, str(given[i.id]), path.name, 0, stopped=True) for i in instructions],

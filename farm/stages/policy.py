@@ -14,6 +14,8 @@ from farm.stages.judgments import load_labels
 from farm.stages.reward import load_scorer
 from farm.types import Inputs, Instruction, LabeledPair, Need
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 
 def run(job: Job) -> dict[str, Any]:
     """Fit the learner on what it needs and nothing else."""

@@ -11,6 +11,8 @@ from farm.protocols import Scorer
 from farm.stages.job import Job, policy_ref
 from farm.stages.judgments import load_labels
 
+STAGE_VERSION = 1  # see farm.builder.Step
+
 _HERE = "{artifact}"
 
 

@@ -69,11 +69,11 @@ def test_the_revision_is_resolved_once_and_read(
     monkeypatch.setattr(huggingface_hub.HfApi, "repo_info", repo_info)
     monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
     source = AlpacaFarm(revision="main")
-    assert source.resolved() == {"tatsu-lab/alpaca_farm": SHA}
+    assert source.pinned() == {"revision": SHA}
     assert len(source.load()["sft"]) == 1
     assert asked == ["main"]
     assert read == [("tatsu-lab/alpaca_farm", SHA)]
-    assert AlpacaFarm(revision=SHA).resolved() == {"tatsu-lab/alpaca_farm": SHA}
+    assert AlpacaFarm(revision=SHA).pinned() == {"revision": SHA}
     assert asked == ["main"]
 
 

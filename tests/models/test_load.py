@@ -144,10 +144,15 @@ def test_words_outside_the_texts_are_unknown() -> None:
     assert tokenizer.convert_ids_to_tokens(ids) == ["three", "<unk>", "<end>"]
 
 
-def test_pretrained_gives_the_directory_and_its_hash(gpt2: Path) -> None:
+def test_pretrained_gives_a_copy_and_the_hash_of_the_directory(gpt2: Path, tmp_path: Path) -> None:
     source = Pretrained(str(gpt2), max_prompt_tokens=32, max_new_tokens=32)
-    assert source.build([], gpt2, seed=0) == str(gpt2)
+    copy = source.build([], tmp_path / "policy", seed=0)
     first = source.resolved()
+    ids = torch.arange(8)[None]
+    given, copied = load_policy(gpt2), load_policy(copy)
+    with torch.no_grad():
+        assert torch.equal(copied(ids).logits, given(ids).logits)
+    assert load_tokenizer(copy).get_vocab() == load_tokenizer(gpt2).get_vocab()
     (gpt2 / "config.json").write_text(json.dumps(json.loads((gpt2 / "config.json").read_text())))
     assert source.resolved() != first
 
