@@ -2,12 +2,12 @@
 
 import signal
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm.artifacts import Store
+from farm.artifacts import Artifact, Store
 from farm.builder import Builder, Planner, versions
 from farm.caveats import run_warnings
 from farm.cluster import Cluster
@@ -15,6 +15,7 @@ from farm.config import build
 from farm.console import Console
 from farm.measure import Figures, Measurement
 from farm.pipeline import Pipeline
+from farm.preflight import check_packages
 from farm.run_folder import RunFolder, run_folder
 from farm.settings import Settings
 from farm.stages.policy import training_metrics
@@ -30,6 +31,7 @@ def run(config: Mapping[str, Any], config_yaml: str) -> int:
     console = Console()
     runs = Path(settings.runs_dir)
     store = Store(runs / "store")
+    check_packages(config)
     if settings.dry_run:
         return _plan(config, settings, store, console)
     if threading.current_thread() is threading.main_thread():
@@ -48,6 +50,7 @@ def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: 
     console.message("Planned stages, up to the learned policy (dry_run=true):")
     planner = Planner(store, console)
     pipeline = Pipeline(config, settings, planner)
+    pipeline.ask_given_reference()
     _ = pipeline.policy
     console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
     return 0
@@ -83,17 +86,32 @@ class _Run:
         for warning in self._info["warnings"]:
             self._console.message(f"warning: {warning}")
         self._folder.begin(config_yaml, self._info)
-        self._print_example()
+        self._pipeline.ask_given_reference()
+        self._learn()
         figures = self._measure()
         self._write(figures)
         self._report()
 
-    def _print_example(self) -> None:
+    def _learn(self) -> None:
+        """Build all that learns; metrics can be looked at after each of its stages."""
+        tracker = build(self._config["tracking"])
+        metrics = {}
+        for name, artifact in self._learned():
+            metrics[name] = training_metrics(artifact.path)
+            self._folder.write_metrics(metrics)
+            tracker.write(self._folder.path, metrics)
+
+    def _learned(self) -> Iterator[tuple[str, Artifact]]:
+        pipeline = self._pipeline
+        yield "start", pipeline.start
+        self._print_example(pipeline.start)
+        if pipeline.needs_reward:
+            yield "reward", pipeline.reward
+        yield pipeline.method_label, pipeline.policy
+
+    def _print_example(self, start: Artifact) -> None:
         """One decoded, masked training example, so that a wrong prompt format shows at once."""
-        example = self._pipeline.start.path / "example.txt"
-        _ = self._pipeline.policy
-        if not example.exists():
-            example = self._pipeline.policy.path / "example.txt"
+        example = start.path / "example.txt"
         if example.exists():
             self._console.message(f"one training example\n{example.read_text().rstrip()}")
 
@@ -122,11 +140,6 @@ class _Run:
         figures.final_items.to_parquet(path / "final_items.parquet", index=False)
         self._samples(figures).to_parquet(path / "samples.parquet", index=False)
         pipeline = self._pipeline
-        learned = {"start": pipeline.start, pipeline.method_label: pipeline.policy}
-        if pipeline.needs_reward:
-            learned["reward"] = pipeline.reward
-        tracker = build(self._config["tracking"])
-        tracker.write(path, {name: training_metrics(a.path) for name, a in learned.items()})
         reward = pipeline.reward.manifest["results"] if pipeline.needs_reward else None
         self._folder.write_info(
             {

@@ -11,6 +11,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from farm.artifacts import key_of, write_json
+from farm.tracking import Rows
 
 
 class RunFolder:
@@ -28,6 +29,15 @@ class RunFolder:
     def write_info(self, info: Mapping[str, Any]) -> None:
         """Replace `run.json`."""
         write_json(self.path / "run.json", {**info, "config_key": self._config_key})
+
+    def write_metrics(self, stages: Mapping[str, Rows]) -> None:
+        """Replace `metrics.jsonl`: one JSON object a line, each with its `stage`."""
+        lines = [
+            json.dumps({"stage": stage, **row}) + "\n"
+            for stage, rows in stages.items()
+            for row in rows
+        ]
+        (self.path / "metrics.jsonl").write_text("".join(lines))
 
 
 @contextmanager

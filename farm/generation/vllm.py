@@ -1,6 +1,6 @@
 """vLLM behind the protocol `Sampler`, for policies too large for our own loop. Not yet run."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -14,11 +14,14 @@ class VllmSampler:
     """Draws answers with vLLM (extra `vllm`; needs a GPU). Not yet run.
 
     Every request has its own seed, but vLLM does not promise the same answer for another batch,
-    so results may depend on it. Raises ConfigError when the extra is not installed.
+    so results may depend on it.
     """
 
     stage_version: ClassVar[int] = 1
     key_excludes: ClassVar[frozenset[str]] = frozenset({"gpu_memory_utilization"})
+    requires: ClassVar[Mapping[str, str]] = {
+        "vllm": 'pip install "farm[vllm]", or choose sampler=farm'
+    }
 
     def __init__(
         self,
@@ -38,7 +41,8 @@ class VllmSampler:
 
     def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
         """n completions per instruction, those of one instruction contiguous."""
-        vllm = _vllm()
+        from vllm import SamplingParams
+
         from farm.models import chat
         from farm.models.load import load_tokenizer
 
@@ -50,7 +54,7 @@ class VllmSampler:
         )
         draws = [(i, sample) for i in range(len(instructions)) for sample in range(n)]
         requests = [
-            vllm.SamplingParams(
+            SamplingParams(
                 temperature=self.policy.decoding.temperature,
                 max_tokens=self.policy.decoding.max_new_tokens,
                 stop_token_ids=list(chat.stop_ids(tokenizer)),
@@ -71,20 +75,11 @@ class VllmSampler:
 
     @cached_property
     def _engine(self) -> Any:
-        return _vllm().LLM(
+        from vllm import LLM
+
+        return LLM(
             self.policy.path,
             dtype=self.dtype,
             gpu_memory_utilization=self.gpu_memory_utilization,
             max_model_len=self.max_prompt_tokens + self.policy.decoding.max_new_tokens,
         )
-
-
-def _vllm() -> Any:
-    try:
-        import vllm
-    except ImportError as error:
-        raise ConfigError(
-            'sampler=vllm: the package vllm is missing; install it with pip install "farm[vllm]", '
-            "or choose sampler=farm."
-        ) from error
-    return vllm
