@@ -20,11 +20,9 @@ from farm.seeds import derive
 from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.targets import target_class
-from farm.types import SplitName
+from farm.types import MEASURED_SPLITS, SplitName
 
 Node = Mapping[str, Any]
-
-MEASURED_SPLITS: tuple[SplitName, ...] = ("validation", "evaluation")
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
 """File types that `evaluation.reference` may have where it names outputs instead of a policy."""
@@ -238,7 +236,8 @@ class Pipeline:
         """The start's best temperature."""
         split: SplitName = "validation"
         temperatures = self._settings.evaluation.temperatures
-        parents = {f"temperature {t:g}": self.start_outputs(split, t) for t in temperatures}
+        asked = (*temperatures, 1.0)  # the last one is what all are compared with
+        parents = {f"temperature {t:g}": self.start_outputs(split, t) for t in asked}
         step = Step(
             "reference",
             "farm.stages.evaluation:choose_reference",

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["sft", "preference", "unlabeled", "validation", "evaluation"]
 SPLITS: tuple[SplitName, ...] = ("sft", "preference", "unlabeled", "validation", "evaluation")
+MEASURED_SPLITS: tuple[SplitName, ...] = ("validation", "evaluation")
 
 Order = Literal["ab", "ba"]
 

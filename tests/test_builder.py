@@ -156,3 +156,9 @@ def test_the_reference_is_one_commit_for_all_splits(moving_branch: list[str]) ->
         pipeline.reference_outputs(split)
     assert steps["reference policy"].job_config["model"]["revision"] == "0" * 40
     assert len(moving_branch) == 1
+
+
+def test_the_reference_is_chosen_against_temperature_1_even_where_that_is_not_shown() -> None:
+    pipeline, steps = planned("evaluation.temperatures=[0.0,0.7]")
+    _ = pipeline.reference_choice
+    assert {"temperature 0", "temperature 0.7", "temperature 1"} < steps["reference"].parents.keys()

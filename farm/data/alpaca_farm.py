@@ -35,7 +35,7 @@ class AlpacaFarm:
     category.
     """
 
-    stage_version: ClassVar[int] = 1
+    stage_version: ClassVar[int] = 2
     key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})  # its content counts
 
     def __init__(self, revision: str | None = None, path: str | None = None) -> None:

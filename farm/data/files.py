@@ -28,7 +28,7 @@ class Files:
     counted in `skipped`.
     """
 
-    stage_version: ClassVar[int] = 2
+    stage_version: ClassVar[int] = 3
     key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})  # the content counts: `resolved`
 
     def __init__(

@@ -1,11 +1,11 @@
 """Splits by hash: where an instruction goes depends on its messages alone."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from farm.errors import ConfigError, DataError
 from farm.seeds import uniform
-from farm.types import SPLITS, Instruction, SplitName
+from farm.types import MEASURED_SPLITS, SPLITS, Instruction, SplitName
 
 
 def check_ratios(ratios: Mapping[str, float]) -> None:
@@ -26,7 +26,8 @@ def check_ratios(ratios: Mapping[str, float]) -> None:
 def split_by_hash(
     instructions: Sequence[Instruction], ratios: Mapping[str, float]
 ) -> dict[SplitName, list[Instruction]]:
-    """The instructions by split; duplicates (same id) end up together.
+    """The instructions by split; duplicates (same id) end up together, in `validation` and
+    `evaluation` the first alone.
 
     Each split is in an order drawn by hash, so that its first instructions are a fair sample of
     files that are sorted by source. The same for every run seed, so that no run trains on what
@@ -42,7 +43,7 @@ def split_by_hash(
                 f"{len(instructions)} instructions leave the split {name} empty "
                 f"(data.ratios.{name}={ratios[name]:g}): give more rows or raise its ratio."
             )
-    return splits
+    return _measured_once(splits)
 
 
 def _split_of(instruction_id: str, ratios: Mapping[str, float]) -> SplitName:
@@ -58,10 +59,26 @@ def disjoint(
     splits: Mapping[SplitName, Sequence[Instruction]],
 ) -> dict[SplitName, list[Instruction]]:
     """Ready-made splits without overlap: an instruction that occurs in several stays in the first
-    of evaluation, validation, sft, preference and unlabeled."""
+    of evaluation, validation, sft, preference and unlabeled; in the former two it is there once."""
     taken: set[str] = set()
     kept: dict[SplitName, list[Instruction]] = {}
     for name in ("evaluation", "validation", "sft", "preference", "unlabeled"):
         kept[name] = [i for i in splits[name] if i.id not in taken]
         taken.update(i.id for i in kept[name])
-    return kept
+    return _measured_once(kept)
+
+
+def _measured_once(
+    splits: Mapping[SplitName, list[Instruction]],
+) -> dict[SplitName, list[Instruction]]:
+    """Without duplicates in the splits that figures are means over. Learners keep theirs: one may
+    have another demonstration, or be meant to weigh more."""
+    measured = {name: _each_once(splits[name]) for name in MEASURED_SPLITS}
+    return {**splits, **measured}
+
+
+def _each_once(instructions: Iterable[Instruction]) -> list[Instruction]:
+    first: dict[str, Instruction] = {}
+    for instruction in instructions:
+        first.setdefault(instruction.id, instruction)
+    return list(first.values())
