@@ -143,5 +143,5 @@ class Measurement:
 
         items = self._learned(selected, f"selected (step {selected})")
         summary = summarize(items[items["category"] == category], seed=self._seed)
-        name = f"selected, only unseen family {category}"
+        name = f"selected, only category {category}"
         yield {**summary, **common, "step": selected, "name": name, "role": "excluded"}

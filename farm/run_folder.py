@@ -1,6 +1,7 @@
 """`runs/<time>-<name>/`: a view of one run, made of pointers into the store and small tables."""
 
 import json
+import os
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from farm.artifacts import key_of, write_json
+from farm.errors import ConfigError
 from farm.tracking import Rows
 
 
@@ -43,8 +45,8 @@ class RunFolder:
 @contextmanager
 def run_folder(runs: Path, name: str, config: Mapping[str, Any]) -> Iterator[RunFolder]:
     """The folder of the unfinished run of the same config, where there is one and nobody works on
-    it; else a new one."""
-    runs.mkdir(parents=True, exist_ok=True)
+    it; else a new one. Raises ConfigError where `runs` cannot be made or written to."""
+    _make(runs)
     for path in chain(_unfinished(runs, key_of(config)), _new_paths(runs, name)):
         lock = FileLock(path.parent / f".{path.name}.lock")
         try:
@@ -58,6 +60,18 @@ def run_folder(runs: Path, name: str, config: Mapping[str, Any]) -> Iterator[Run
             lock.release()
             Path(lock.lock_file).unlink(missing_ok=True)
         return
+
+
+def _make(runs: Path) -> None:
+    try:
+        runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"runs_dir={runs}: no such folder, and none can be made ({error.strerror}). Give one "
+            "that can be written to."
+        ) from error
+    if not os.access(runs, os.W_OK):
+        raise ConfigError(f"runs_dir={runs}: it cannot be written to. Give a folder that can.")
 
 
 def _unfinished(runs: Path, config_key: str) -> Iterator[Path]:

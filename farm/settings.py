@@ -3,6 +3,7 @@
 Field names are the yaml's keys; the yaml files of `conf/` hold the defaults and their sources.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
@@ -24,8 +25,8 @@ from farm.types import Decoding
 
 def _at_least(lowest: float, key: str, *values: float | None) -> None:
     for value in values:
-        if value is not None and value < lowest:
-            raise ConfigError(f"{key}: {value} is too small; give {lowest} or more.")
+        if value is not None and not lowest <= value < math.inf:
+            raise ConfigError(f"{key}: give a number that is {lowest} or more, not {value}.")
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,8 @@ class Settings:
     cluster: ClusterSettings
 
     def __post_init__(self) -> None:
+        if "/" in self.name:
+            raise ConfigError(f"name={self.name}: it becomes part of a folder's name; leave out /.")
         _at_least(0, "seed", self.seed)
         _at_least(0, "decoding.temperature", self.decoding.temperature)
         _at_least(1, "decoding.max_new_tokens", self.decoding.max_new_tokens)

@@ -3,7 +3,10 @@
 import json
 from pathlib import Path
 
-from farm.run_folder import RunFolder
+import pytest
+
+from farm.errors import ConfigError
+from farm.run_folder import RunFolder, run_folder
 
 
 def test_metrics_are_one_object_per_step_and_replaced(tmp_path: Path) -> None:
@@ -16,3 +19,11 @@ def test_metrics_are_one_object_per_step_and_replaced(tmp_path: Path) -> None:
         ("start", 1), ("ppo", 1), ("ppo", 2),
     ]  # fmt: skip
     assert lines[1]["reward"] == 0.5
+
+
+def test_a_runs_dir_that_is_a_file_is_a_mistake_in_the_configuration(tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.touch()
+    for runs in (file, file / "below"):
+        with pytest.raises(ConfigError, match=f"^runs_dir={runs}"), run_folder(runs, "name", {}):
+            pass

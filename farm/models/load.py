@@ -1,5 +1,7 @@
 """Loading and saving models and tokenizers: safetensors only, `trust_remote_code` off."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,27 @@ def load_tokenizer(path: str | Path) -> Any:
     """
     from transformers import AutoTokenizer
 
-    tokenizer = AutoTokenizer.from_pretrained(path)
+    with _explained(path):
+        tokenizer = AutoTokenizer.from_pretrained(path)
+    if tokenizer.vocab_size == 0:  # what transformers makes of a directory without one
+        raise ConfigError(
+            f"model: {path} has no tokenizer. Right would be the files that its save_pretrained "
+            "writes, such as tokenizer.json, beside the weights."
+        )
     tokenizer.chat_template = template(tokenizer)
     tokenizer.declared_stop_ids = _declared_stop_ids(path)
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in stop_ids(tokenizer):
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
+
+
+def load_config(path: str | Path, **settings: Any) -> Any:
+    """The model's config. Raises ConfigError, as all loading here does, for what transformers
+    cannot load."""
+    from transformers import AutoConfig
+
+    with _explained(path):
+        return AutoConfig.from_pretrained(path, **settings)
 
 
 def best_device() -> str:
@@ -79,19 +96,25 @@ def save_policy(model: Any, tokenizer: Any, path: Path) -> None:
 
 
 def _load(auto_class: Any, path: str | Path, dtype: torch.dtype, **settings: Any) -> Any:
-    from transformers import AutoConfig
-
-    config = AutoConfig.from_pretrained(path, **settings)
+    config = load_config(path, **settings)
     for key, value in config.to_dict().items():
         if ("dropout" in key or "pdrop" in key) and isinstance(value, float):
             setattr(config, key, 0.0)
-    try:
+    with _explained(path):
         return auto_class.from_pretrained(
             path, config=config, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
         )
-    except OSError as error:
+
+
+@contextmanager
+def _explained(path: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, ValueError, KeyError) as error:
         raise ConfigError(
-            f"model: {path} cannot be loaded: {error} Expected are weights in safetensors format."
+            f"model: {path} cannot be loaded: {error} Right would be a directory with the config, "
+            "the tokenizer and, in safetensors format, the weights of a causal language model that "
+            "transformers knows."
         ) from error
 
 

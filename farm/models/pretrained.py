@@ -96,9 +96,9 @@ class Pretrained:
             )
 
     def _check_positions(self, folder: Path) -> None:
-        from transformers import AutoConfig
+        from farm.models.load import load_config
 
-        config = AutoConfig.from_pretrained(folder).get_text_config()
+        config = load_config(folder).get_text_config()
         limit: int | None = getattr(config, "max_position_embeddings", None)
         wanted = self.max_prompt_tokens + self.max_new_tokens
         if limit is not None and wanted > limit:

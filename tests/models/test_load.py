@@ -19,7 +19,13 @@ from farm.data.records import user_instruction
 from farm.errors import ConfigError
 from farm.models import chat
 from farm.models.fresh import FreshLlama
-from farm.models.load import load_policy, load_reward_model, load_tokenizer, save_policy
+from farm.models.load import (
+    load_config,
+    load_policy,
+    load_reward_model,
+    load_tokenizer,
+    save_policy,
+)
 from farm.models.pretrained import Pretrained
 from farm.models.tokenizers import ByteLevelBPE, WordLevel
 
@@ -178,3 +184,21 @@ def test_pretrained_refuses_what_it_cannot_use(gpt2: Path, tmp_path: Path) -> No
 def test_sizes_are_checked(key: str, value: int) -> None:
     with pytest.raises(ConfigError, match=f"model.{key}={value}"):
         FreshLlama(tokenizer=WordLevel(), **{**SMALL, key: value})
+
+
+@pytest.mark.parametrize("config", [None, "{}", '{"model_type": "nobody_knows"}', "no json"])
+def test_a_directory_that_transformers_cannot_read_is_named(gpt2: Path, config: str | None) -> None:
+    if config is None:
+        (gpt2 / "config.json").unlink()
+    else:
+        (gpt2 / "config.json").write_text(config)
+    for load in (load_policy, load_config):
+        with pytest.raises(ConfigError, match=f"model: {gpt2} cannot be loaded"):
+            load(gpt2)
+
+
+def test_a_directory_without_a_tokenizer_is_named(gpt2: Path) -> None:
+    for file in gpt2.glob("tokenizer*"):
+        file.unlink()
+    with pytest.raises(ConfigError, match=f"model: {gpt2} has no tokenizer"):
+        load_tokenizer(gpt2)
