@@ -128,7 +128,7 @@ class PolicyRef:
 
 @dataclass(frozen=True, slots=True)
 class ScorerRef:
-    """How to build a `Scorer`: a config with `_target_` that `hydra.utils.instantiate` takes."""
+    """How to build a `Scorer`: a config with `_target_`, for `farm.config.build`."""
 
     config: Mapping[str, Any] = field(default_factory=dict)
 

@@ -11,7 +11,6 @@ from torch import Tensor
 from farm.models.packing import last_feed_forward_at, packed_inputs, packs
 from farm.protocols import FloatArray
 from farm.training.batches import length_batches, padded_ids
-from farm.types import Instruction
 
 Ids = Sequence[int]
 
@@ -105,20 +104,6 @@ def batches(
         yield rows, response_batch(model, [prompts[i] for i in rows], [responses[i] for i in rows])
 
 
-def response_logprobs(
-    model: Any, prompts: Sequence[Ids], responses: Sequence[Ids], *, tokens_per_batch: int = 8192
-) -> list[Tensor]:
-    """Log-probabilities of each answer's tokens, float32 [its length], in nats."""
-    logprobs: list[Tensor] = [torch.empty(0)] * len(prompts)
-    with torch.inference_mode():
-        for rows, batch in batches(model, prompts, responses, tokens_per_batch):
-            found_N = token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N)
-            parts = torch.split(found_N, [len(responses[i]) for i in rows])
-            for row, part in zip(rows, parts, strict=True):
-                logprobs[row] = part
-    return logprobs
-
-
 def answer_kl(
     policy: Any,
     start: Any,
@@ -139,27 +124,3 @@ def answer_kl(
             parts = torch.split(kl_N, [len(responses[i]) for i in rows])
             kl[rows] = [float(part.double().sum()) for part in parts]
     return kl
-
-
-def policy_kl(
-    policy_path: str,
-    start_path: str,
-    instructions: Sequence[Instruction],
-    completions: Sequence[str],
-    *,
-    max_prompt_tokens: int | None = None,
-    device: str | None = None,
-) -> FloatArray:
-    """`answer_kl` [N] of two saved policies that share a tokenizer, on the policy's own answers."""
-    from farm.models import chat
-    from farm.models.load import load_policy, load_tokenizer
-
-    tokenizer = load_tokenizer(policy_path)
-    return answer_kl(
-        load_policy(policy_path, device),
-        load_policy(start_path, device),
-        chat.prompts_ids(
-            tokenizer, [i.messages for i in instructions], max_prompt_tokens=max_prompt_tokens
-        ),
-        chat.responses_ids(tokenizer, completions),
-    )

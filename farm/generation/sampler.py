@@ -1,11 +1,13 @@
-"""Samplers behind the protocol `Sampler`: ours, for policies that fit our decoding loop."""
+"""Samplers behind the protocol `Sampler`: ours, for policies that fit our decoding loop, and the
+token ids of what a sampler draws."""
 
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from farm.errors import ConfigError
+from farm.protocols import Sampler
 from farm.seeds import derive
 from farm.types import Completion, Instruction, PolicyRef
 
@@ -14,6 +16,56 @@ def policy_name(path: str) -> str:
     """The key of the artefact that a policy's path lies in, or the folder's own name."""
     folder = Path(path)
     return folder.parent.name if folder.name == "policy" else folder.name
+
+
+class Drawn(NamedTuple):
+    """Sampled answers as token ids, beside their prompts."""
+
+    prompts: list[list[int]]
+    responses: list[list[int]]
+    """With the stop id at the end, where there is one."""
+    stopped: list[bool]
+    """Whether there is one; else the answer ran into the limit."""
+
+
+@runtime_checkable
+class IdSampler(Protocol):
+    """A sampler that says which ids it drew."""
+
+    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
+        """What `sample` draws, as ids."""
+        ...
+
+
+def draw_one(
+    sampler: Sampler,
+    policy: PolicyRef,
+    instructions: Sequence[Instruction],
+    *,
+    max_prompt_tokens: int,
+    seed: int,
+) -> Drawn:
+    """One answer of the sampler's policy to each instruction: the very ids that were drawn, or,
+    where the sampler gives texts alone, the texts' own, which may be others."""
+    if isinstance(sampler, IdSampler):
+        return sampler.draw(instructions, n=1, seed=seed)
+    from farm.models import chat
+    from farm.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(policy.path)
+    completions = sampler.sample(instructions, n=1, seed=seed)
+    ended = chat.responses_ids(tokenizer, [completion.text for completion in completions])
+    stopped = [completion.stopped for completion in completions]
+    return Drawn(
+        chat.prompts_ids(
+            tokenizer, [i.messages for i in instructions], max_prompt_tokens=max_prompt_tokens
+        ),
+        [
+            (ids if stops else ids[:-1])[: policy.decoding.max_new_tokens]
+            for ids, stops in zip(ended, stopped, strict=True)
+        ],
+        stopped,
+    )
 
 
 class FarmSampler:
@@ -44,6 +96,20 @@ class FarmSampler:
 
     def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
         """n completions per instruction, those of one instruction contiguous."""
+        from farm.models import chat
+
+        _, tokenizer = self._loaded
+        drawn = self.draw(instructions, n=n, seed=seed)
+        texts = chat.decode_batch(tokenizer, drawn.responses)
+        name = policy_name(self.policy.path)
+        asked = [(instruction.id, sample) for instruction in instructions for sample in range(n)]
+        return [
+            Completion(id, text, name, sample, stopped)
+            for (id, sample), text, stopped in zip(asked, texts, drawn.stopped, strict=True)
+        ]
+
+    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
+        """What `sample` draws, as ids."""
         from farm.generation.decode import decode
         from farm.models import chat
 
@@ -53,25 +119,18 @@ class FarmSampler:
             [i.messages for i in instructions],
             max_prompt_tokens=self.max_prompt_tokens,
         )
-        draws = [(i, sample) for i in range(len(instructions)) for sample in range(n)]
+        asked = [prompt for prompt in prompts for _ in range(n)]
         rollouts = decode(
             model,
-            [prompts[i] for i, _ in draws],
-            row_seeds=[derive(seed, "sample", instructions[i].id, s) for i, s in draws],
+            asked,
+            row_seeds=[derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
             max_new_tokens=self.policy.decoding.max_new_tokens,
             temperature=self.policy.decoding.temperature,
             stop_ids=chat.stop_ids(tokenizer),
             pad_id=tokenizer.pad_token_id,
             batch_size=self.batch_size,
         )
-        texts = chat.decode_batch(tokenizer, rollouts.responses())
-        name = policy_name(self.policy.path)
-        return [
-            Completion(instructions[i].id, text, name, sample, stopped)
-            for (i, sample), text, stopped in zip(
-                draws, texts, rollouts.stopped_B.tolist(), strict=True
-            )
-        ]
+        return Drawn(asked, rollouts.responses(), rollouts.stopped_B.tolist())
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:

@@ -20,7 +20,7 @@ from farm.stages.outputs import first_texts, load_completions
 from farm.stages.reward import load_scorer
 from farm.types import Decoding, Instruction, Pair, PolicyRef
 
-STAGE_VERSION = 1  # see farm.builder.Step
+STAGE_VERSION = 2  # see farm.builder.Step
 
 
 def choose_reference(job: Job) -> dict[str, Any]:
@@ -134,19 +134,24 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     kl = _nothing(instructions)
     if "policy" not in job.parents:
         return kl
-    from farm.generation.logprobs import policy_kl
+    from farm.generation.logprobs import answer_kl
+    from farm.generation.sampler import draw_one
+    from farm.models.load import load_policy
 
     chosen = instructions[: job.config["kl_instructions"]]
     decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
     policy = PolicyRef(policy_path(job.parents["policy"]), decoding)
-    start = policy_path(job.parents["start"])
-    sampler = build(job.config["sampler"])(policy=policy)
-    samples = sampler.sample(chosen, n=1, seed=derive(job.seed, "kl"))
-    kl[: len(chosen)] = policy_kl(
-        policy.path,
-        start,
+    drawn = draw_one(
+        build(job.config["sampler"])(policy=policy),
+        policy,
         chosen,
-        [c.text for c in samples],
         max_prompt_tokens=job.config["sampler"]["max_prompt_tokens"],
+        seed=derive(job.seed, "kl"),
+    )
+    kl[: len(chosen)] = answer_kl(
+        load_policy(policy.path, job.device),
+        load_policy(policy_path(job.parents["start"]), job.device),
+        drawn.prompts,
+        drawn.responses,
     )
     return kl

@@ -6,7 +6,8 @@ head on the answer's last token. The loop is TRL's RewardTrainer; both answers o
 batch go through the model in one forward pass, in batches of similar length.
 AlpacaFarm (arXiv 2305.14387) used learning rate 3e-6, cosine, warm-up 3 %, 1 epoch, batch 16, on
 LLaMA-7B, no end token and a head on the last position of left-padded rows; here the head reads the
-end id, so that it can tell an answer that ended from one that was cut.
+end id. An answer that sampling cut at its limit has none, unless its text takes fewer tokens than
+were sampled: judgments keep texts, and such a text looks as if it had ended.
 """
 
 import json

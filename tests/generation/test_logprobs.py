@@ -5,7 +5,13 @@ import pytest
 import torch
 from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForCausalLM
 
-from farm.generation.logprobs import answer_kl, predict, response_batch, response_logprobs
+from farm.generation.logprobs import (
+    answer_kl,
+    batches,
+    predict,
+    response_batch,
+    token_logprobs,
+)
 from farm.models.packing import allow_packing
 from farm.seeds import generator, seed_libraries
 
@@ -45,7 +51,12 @@ def plain(model, prompt: list[int], response: list[int]) -> torch.Tensor:
 def test_logprobs_and_kl_equal_plain_passes(rows, prepare, tokens_per_batch: int) -> None:
     prompts, responses = rows
     policy, start = prepare(llama(0)), prepare(llama(1))
-    found = response_logprobs(policy, prompts, responses, tokens_per_batch=tokens_per_batch)
+    found = {}
+    with torch.inference_mode():
+        for numbers, batch in batches(policy, prompts, responses, tokens_per_batch):
+            logprobs_N = token_logprobs(predict(policy, batch).logits_N_V, batch.tokens_N)
+            parts = torch.split(logprobs_N, [len(responses[i]) for i in numbers])
+            found |= dict(zip(numbers, parts, strict=True))
     kl = answer_kl(policy, start, prompts, responses, tokens_per_batch=tokens_per_batch)
     for i, (prompt, response) in enumerate(zip(prompts, responses, strict=True)):
         ours, theirs = plain(policy, prompt, response), plain(start, prompt, response)

@@ -1,13 +1,17 @@
 """Samplers from instructions to completions."""
 
+from collections.abc import Callable, Sequence
+
 import pytest
 import toy_policy as toy
 
 from farm.errors import ConfigError
-from farm.generation.logprobs import policy_kl
-from farm.generation.sampler import FarmSampler, policy_name
+from farm.generation.sampler import FarmSampler, draw_one, policy_name
 from farm.generation.vllm import VllmSampler
-from farm.types import PolicyRef
+from farm.models import chat
+from farm.models.load import load_tokenizer
+from farm.protocols import Sampler
+from farm.types import Completion, Instruction, PolicyRef
 
 
 @pytest.fixture(scope="module")
@@ -39,10 +43,38 @@ def test_texts_are_clean_and_stopped_is_known(policy: PolicyRef) -> None:
         assert len(completion.text.split()) <= toy.LIMITS["max_new_tokens"]
 
 
-def test_a_policy_has_no_divergence_from_itself(policy: PolicyRef) -> None:
-    asked = toy.instructions(5)
-    texts = [c.text for c in sampler(policy).sample(asked, n=1, seed=0)]
-    assert policy_kl(policy.path, policy.path, asked, texts) == pytest.approx([0] * 5, abs=1e-5)
+class TextSampler:
+    """A sampler that does not say which ids it drew."""
+
+    def __init__(self, policy: PolicyRef) -> None:
+        self._sampler = sampler(policy)
+
+    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
+        return self._sampler.sample(instructions, n=n, seed=seed)
+
+
+@pytest.mark.parametrize("made", [sampler, TextSampler])
+def test_only_answers_that_stopped_have_an_end_id(
+    policy: PolicyRef, made: Callable[[PolicyRef], Sampler]
+) -> None:
+    asked = toy.instructions(40)
+    prompt_limit, limit = toy.LIMITS.values()
+    drawn = draw_one(made(policy), policy, asked, max_prompt_tokens=prompt_limit, seed=0)
+    completions = sampler(policy).sample(asked, n=1, seed=0)
+    tokenizer = load_tokenizer(policy.path)
+    assert drawn.stopped == [completion.stopped for completion in completions]
+    assert set(drawn.stopped) == {True, False}
+    assert drawn.prompts == chat.prompts_ids(tokenizer, [i.messages for i in asked])
+    assert chat.decode_batch(tokenizer, drawn.responses) == [c.text for c in completions]
+    for ids, stopped in zip(drawn.responses, drawn.stopped, strict=True):
+        assert [id in chat.stop_ids(tokenizer) for id in ids] == [False] * len(ids[:-1]) + [stopped]
+        assert len(ids) <= limit
+
+
+def test_ours_draws_up_to_the_limit_where_an_answer_does_not_stop(policy: PolicyRef) -> None:
+    drawn = sampler(policy).draw(toy.instructions(40), n=1, seed=0)
+    unstopped = [ids for ids, s in zip(drawn.responses, drawn.stopped, strict=True) if not s]
+    assert {len(ids) for ids in unstopped} == {toy.LIMITS["max_new_tokens"]}
 
 
 def test_policies_are_named_by_their_artefact() -> None:
