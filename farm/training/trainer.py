@@ -64,7 +64,7 @@ def arguments(
     # interrupted. This is the only place that touches accelerate's state.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
-    return config_class(
+    args = config_class(
         output_dir=str(_resume_folder(context)),
         max_steps=steps,
         per_device_train_batch_size=schedule.batch_size // int(os.environ.get("WORLD_SIZE", 1)),
@@ -87,6 +87,10 @@ def arguments(
         dataloader_pin_memory=False,
         **extra,
     )
+    # On a machine with several GPUs a process would spread over all of them (DataParallel) and take
+    # a whole batch on each: a step would no longer be `schedule.batch_size` rows.
+    args._n_gpu = 1
+    return args
 
 
 def train(
