@@ -82,13 +82,6 @@ def test_policies_are_named_by_their_artefact() -> None:
     assert policy_name("runs/store/checkpoint/77ab") == "77ab"
 
 
-def test_vllm_says_how_to_install_it(policy: PolicyRef, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(__import__("sys").modules, "vllm", None)
-    other = VllmSampler(policy, 12, dtype="auto", gpu_memory_utilization=0.9)
-    with pytest.raises(ConfigError, match=r'pip install "farm\[vllm\]"'):
-        other.sample(toy.instructions(1), n=1, seed=0)
-
-
 def test_wrong_values_name_their_key(policy: PolicyRef) -> None:
     with pytest.raises(ConfigError, match="batch_size=0"):
         sampler(policy, batch_size=0)
