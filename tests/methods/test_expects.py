@@ -78,8 +78,9 @@ class SmallBarnyard:
         return Inputs(**{need: makers[need]() for need in needs})
 
     def judgments(self) -> list[LabeledPair]:
-        asked = self.splits["preference"]
-        answers = chunks(self.sample(self.sft, asked, n=2), 2)
+        """Two pairs for each instruction."""
+        asked = [row for row in self.splits["preference"] for _ in range(2)]
+        answers = chunks(self.sample(self.sft, self.splits["preference"], n=4), 2)
         pairs = [
             make_pair(instruction, first.text, second.text)
             for instruction, (first, second) in zip(asked, answers, strict=True)
