@@ -5,10 +5,12 @@
     method_table(runs)
 
 Rates are percent against each run's own reference, KL nats per answer; tables have one row per
-checkpoint, policy or method, with the columns `run`, `method` and `seed` in front.
+checkpoint, policy or method, with the columns `run`, `method` and `seed` in front. `method` is the
+run's `name`. Where runs of one name differ in more than their seed they are told apart by a folder
+behind the name; of runs that differ in nothing, the newest counts.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -17,7 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from farm.errors import FarmError
+from farm.artifacts import key_of
 from farm.evaluation.intervals import crossed_interval
 from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
@@ -42,6 +44,9 @@ EVALUATORS = {
     "gold_win_rate": "Gold (%)",
 }
 
+_NOT_COMPARED = ("seed", "cluster", "tracking", "runs_dir", "dry_run")
+"""Keys of the configuration in which runs of one method may differ."""
+
 _MEASURES: dict[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = {
     "pool_preference": lambda items: 100 * items["expectation"],
     "win_rate": lambda items: 100 * items["preference"],
@@ -54,35 +59,31 @@ _MEASURES: dict[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = {
 
 def curves(runs: Iterable[Run]) -> pd.DataFrame:
     """Every evaluated checkpoint of every run, on its validation instructions."""
-    return _labelled((run, run.curve) for run in runs)
+    return _table(runs, lambda run: run.curve)
 
 
 def final_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Every row of every run's final table, on its evaluation instructions."""
-    return _labelled((run, run.final) for run in runs)
+    return _table(runs, lambda run: run.final)
 
 
 def turning_points(runs: Iterable[Run]) -> pd.DataFrame:
     """Whether gold utility turns over, run by run where it is known, with the interval of its fall
     from the peak to the end (positive is a fall)."""
-    known = (run for run in runs if run.curve["gold_utility"].notna().all())
-    return _labelled((run, _turning_point(run)) for run in known)
+    known = [run for run in runs if run.curve["gold_utility"].notna().all()]
+    return _table(known, _turning_point)
 
 
 def method_table(runs: Iterable[Run]) -> pd.DataFrame:
     """Means over seeds of the selected and the last checkpoint's figures, one row per method.
 
     Intervals resample seeds and instructions (crossed bootstrap), so they cover training again;
-    with one seed they cover the instructions alone. Raises `FarmError` where two different
-    configurations share method and seed.
+    with one seed they cover the instructions alone.
     """
-    by_method: dict[str, list[Run]] = {}
-    for run in _one_per_configuration(runs):
-        by_method.setdefault(run.info["method"], []).append(run)
     return pd.DataFrame(
         [
             _method_row(method, role, of_method)
-            for method, of_method in by_method.items()
+            for method, of_method in _by_method(runs).items()
             for role in ("selected", "last")
         ]
     )
@@ -116,13 +117,32 @@ def plot_overoptimization(curves: pd.DataFrame) -> Figure:
     return figure
 
 
-def _labelled(tables: Iterable[tuple[Run, pd.DataFrame]]) -> pd.DataFrame:
+def _by_method(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Runs that differ in their seed alone, by what tables and curves call them."""
+    configurations: dict[tuple[str, str], dict[int, Run]] = {}
+    for run in runs:  # oldest first, so that the newest of equal runs stays
+        compared = {k: v for k, v in run.config.items() if k not in _NOT_COMPARED}
+        of_seeds = configurations.setdefault((run.info["name"], key_of(compared)), {})
+        of_seeds[run.info["seed"]] = run
+    names = [name for name, _ in configurations]
+    methods = {}
+    for (name, _), of_seeds in configurations.items():
+        first, *_ = of_seeds.values()
+        method = name if names.count(name) == 1 else f"{name} ({first.name})"
+        methods[method] = list(of_seeds.values())
+    return methods
+
+
+def _table(runs: Iterable[Run], rows_of: Callable[[Run], pd.DataFrame]) -> pd.DataFrame:
+    """The rows of every run, with what they are of in front."""
     labelled = []
-    for run, table in tables:
-        table = table.copy()
-        for place, name in enumerate(("run", "method", "seed")):
-            table.insert(place, name, run.name if name == "run" else run.info[name])
-        labelled.append(table)
+    for method, of_method in _by_method(runs).items():
+        for run in of_method:
+            table = rows_of(run).copy()
+            front = {"run": run.name, "method": method, "seed": run.info["seed"]}
+            for place, (name, value) in enumerate(front.items()):
+                table.insert(place, name, value)
+            labelled.append(table)
     return pd.concat(labelled, ignore_index=True) if labelled else pd.DataFrame()
 
 
@@ -138,21 +158,6 @@ def _turning_point(run: Run) -> pd.DataFrame:
         "proxy_rise_after_peak": turn.proxy_rise_after_peak.estimate,
     }
     return pd.DataFrame([row])
-
-
-def _one_per_configuration(runs: Iterable[Run]) -> Iterator[Run]:
-    """The newest run of each configuration."""
-    newest = {run.info["config_key"]: run for run in runs}
-    seen: dict[tuple[str, int], Run] = {}
-    for run in newest.values():
-        key = (run.info["method"], run.info["seed"])
-        if key in seen:
-            raise FarmError(
-                f"{seen[key].name} and {run.name} are both {key[0]} with seed {key[1]}, but "
-                "their configurations differ. Leave one out, or run it with another `name=`."
-            )
-        seen[key] = run
-        yield run
 
 
 def _method_row(method: str, role: str, runs: Sequence[Run]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ HOSTILE = "<script>alert(1)</script> & [bold]markup[/bold]"
 STEPS = (0, 10, 20, 30, 40, 50, 60)
 CONFIG = """\
 seed: {seed}
-name: {method}
+name: {name}
 start: sft
 data:
   _target_: farm.data.barnyard.source.Barnyard
@@ -23,7 +23,7 @@ data:
   headline_excludes: [unseen]
 method:
   _target_: methods.{method}.Method
-  kl_coefficient: 0.15
+  kl_coefficient: {kl}
 """
 
 
@@ -31,13 +31,17 @@ def write_run(
     folder: Path,
     *,
     method: str = "ppo",
+    name: str | None = None,
     seed: int = 0,
+    kl: float = 0.15,
     instructions: int = 150,
     has_gold: bool = True,
 ) -> Path:
     """A run whose proxy rises throughout while gold turns over at step 30."""
     folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(CONFIG.format(seed=seed, method=method))
+    (folder / "config.yaml").write_text(
+        CONFIG.format(seed=seed, method=method, name=name or method, kl=kl)
+    )
     items = pd.concat(
         [_items(step, seed, instructions, "validation", has_gold) for step in STEPS],
         ignore_index=True,
@@ -56,7 +60,7 @@ def write_run(
     _final(learned, seed, instructions, has_gold).to_parquet(folder / "final.parquet", index=False)
     _samples(learned).to_parquet(folder / "samples.parquet", index=False)
     _write_metrics(folder / "metrics.jsonl")
-    (folder / "run.json").write_text(json.dumps(_info(method, seed)))
+    (folder / "run.json").write_text(json.dumps(_info(name or method, method, seed)))
     return folder
 
 
@@ -137,13 +141,13 @@ def _write_metrics(path: Path) -> None:
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
 
 
-def _info(method: str, seed: int) -> dict[str, Any]:
+def _info(name: str, method: str, seed: int) -> dict[str, Any]:
     def stage(label: str, stage: str, wall_s: float, reused: bool = False) -> dict[str, Any]:
         key = f"{label}-key"
         return {"label": label, "stage": stage, "key": key, "wall_s": wall_s, "reused": reused}
 
     return {
-        "name": method,
+        "name": name,
         "method": method,
         "seed": seed,
         "status": "finished",

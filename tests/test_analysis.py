@@ -60,18 +60,36 @@ def test_method_table_averages_the_headline_of_the_final_tables(runs: list[analy
     assert (table["seeds"] == 3).all()
 
 
-def test_repeated_runs_count_once_and_ambiguous_ones_are_refused(
+def test_of_equal_runs_the_newest_counts(runs: list[analysis.Run], tmp_path: Path) -> None:
+    again = analysis.load_run(write_run(tmp_path / "ppo-1-again", method="ppo", seed=1))
+    repeated = [*runs, again]
+    pd.testing.assert_frame_equal(analysis.method_table(repeated), analysis.method_table(runs))
+    assert "ppo-1-again" in set(analysis.curves(repeated)["run"])
+    assert "ppo-1" not in set(analysis.curves(repeated)["run"])
+
+
+def test_configurations_of_one_method_are_compared_by_name(
     runs: list[analysis.Run], tmp_path: Path
 ) -> None:
-    table = analysis.method_table(runs)
-    repeated = analysis.method_table([*runs, runs[0]])
-    # The repeated run moves to no other place: its configuration had one already.
-    pd.testing.assert_frame_equal(table, repeated)
-    other = write_run(tmp_path / "other", method="ppo", seed=1)
-    text = (other / "run.json").read_text()
-    (other / "run.json").write_text(text.replace('"config_key": "', '"config_key": "x'))
-    with pytest.raises(FarmError, match="ppo-1 and other are both ppo with seed 1"):
-        analysis.method_table([*runs, analysis.load_run(other)])
+    weak = [
+        analysis.load_run(write_run(tmp_path / f"w-{seed}", seed=seed, name="weak_kl", kl=0.02))
+        for seed in (1, 2)
+    ]
+    table = analysis.method_table([*runs, *weak]).set_index(["method", "role"])
+    assert table["seeds"].groupby("method").first().to_dict() == {"dpo": 3, "ppo": 3, "weak_kl": 2}
+    (axes,) = analysis.plot_win_rate_curves(analysis.curves([*runs, *weak]), ["win_rate"]).axes
+    assert {"dpo", "ppo", "weak_kl"} <= {line.get_label() for line in axes.get_lines()}
+
+
+def test_configurations_of_one_name_are_told_apart_by_a_folder(
+    runs: list[analysis.Run], tmp_path: Path
+) -> None:
+    """Not averaged as if they were seeds of one method."""
+    other = analysis.load_run(write_run(tmp_path / "other", method="ppo", seed=4, kl=0.02))
+    table = analysis.method_table([*runs, other]).query("role == 'last'")
+    assert dict(zip(table["method"], table["seeds"], strict=True)) == {
+        "dpo": 3, "ppo (ppo-1)": 3, "ppo (other)": 1,
+    }  # fmt: skip
 
 
 def test_turning_points_see_the_fall_while_the_proxy_rises(runs: list[analysis.Run]) -> None:

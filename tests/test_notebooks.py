@@ -17,6 +17,8 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs")
     for method, seed in (("ppo", 1), ("ppo", 2), ("dpo", 1)):
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
+    write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
+    write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
     return folder
 
 
