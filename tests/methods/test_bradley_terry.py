@@ -29,7 +29,7 @@ def scorer(reference: ScorerRef) -> RewardModelScorer:
 def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
     """A policy that knows how to repeat, as a reward model's trunk does in the pipeline."""
     folder = tmp_path_factory.mktemp("start")
-    sft = SFT(**toy.LIMITS, learning_rate=1e-2, max_steps=250, batch_size=32)
+    sft = SFT(**toy.LIMITS, learning_rate=1e-2, epochs=None, max_steps=250, batch_size=32)
     inputs = Inputs(demonstrations=toy.instructions(1000))
     return sft.fit(toy.starting_policy(folder / "model"), inputs, toy.context(folder / "sft"))
 

@@ -14,7 +14,8 @@ STEPS = 250
 
 
 def learner(**changes: object) -> SFT:
-    return SFT(**{**toy.LIMITS, "learning_rate": 1e-2, "batch_size": 32, **changes})  # type: ignore[arg-type]
+    short = {"learning_rate": 1e-2, "batch_size": 32, "epochs": None, "max_steps": STEPS}
+    return SFT(**{**toy.LIMITS, **short, **changes})  # type: ignore[arg-type]
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def answer_nats(path: str, answer: str, prompt: str) -> float:
 
 def test_it_learns_to_repeat(start: PolicyRef, tmp_path: Path) -> None:
     inputs = Inputs(demonstrations=toy.instructions(1000))
-    policy = learner(max_steps=STEPS).fit(start, inputs, toy.context(tmp_path))
+    policy = learner().fit(start, inputs, toy.context(tmp_path))
     assert policy.decoding == start.decoding
     for text in ("goat goat hay", "pond cart", "oats barn sheep"):
         assert answer_nats(start.path, text, text) > 5
