@@ -6,8 +6,10 @@ Ray would give an actor with one CPU a single thread, and one with all CPUs woul
 
 import contextlib
 import os
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from farm.errors import ClusterError, FarmError
@@ -46,7 +48,7 @@ class Cluster:
 
     def _attempt(self, job: Job, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError
 
         worker = self._warm_worker()
         reference = worker.run.remote(job)
@@ -67,8 +69,12 @@ class Cluster:
             if isinstance(error.cause, FarmError):
                 raise error.cause from None
             raise
-        except (RayActorError, ray.exceptions.GetTimeoutError) as error:
+        except RayActorError as error:
             raise _WorkerLost("the death of its process") from error
+        except GetTimeoutError as error:
+            raise _WorkerLost(
+                f"no answer from its process for {_CONTROL_TIMEOUT_S:.0f} s"
+            ) from error
         return results
 
     def _warm_worker(self) -> Any:
@@ -78,11 +84,10 @@ class Cluster:
         if self._worker is not None:
             return self._worker
         self._join()
-        threads = self._settings.num_cpus or os.cpu_count() or 1
         actor = ray.remote(
             num_cpus=0, concurrency_groups={"work": 1, "control": 2}, max_restarts=0
         )(_grouped_worker())
-        self._worker = actor.remote(threads)
+        self._worker = actor.remote(self._settings.num_cpus)
         try:
             ray.get(self._worker.process_id.remote(), timeout=self._settings.start_timeout_s)
         except GetTimeoutError as error:
@@ -103,18 +108,19 @@ class Cluster:
         options: dict[str, Any] = {}
         if local:
             options = {
-                "num_cpus": self._settings.num_cpus or os.cpu_count(),
+                "num_cpus": self._settings.num_cpus,
                 "object_store_memory": self._settings.object_store_memory_bytes,
                 "include_dashboard": False,
             }
         try:
-            ray.init(
-                address=self._settings.address,
-                log_to_driver=False,
-                logging_level="ERROR",
-                configure_logging=True,
-                **options,
-            )
+            with _own_sigterm_handler():
+                ray.init(
+                    address=self._settings.address,
+                    log_to_driver=False,
+                    logging_level="ERROR",
+                    configure_logging=True,
+                    **options,
+                )
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise ClusterError(
                 f"Ray did not start with cluster.address={self._settings.address}: {error}"
@@ -138,6 +144,17 @@ class Cluster:
 
             ray.shutdown()
             self._started_ray = False
+
+
+@contextlib.contextmanager
+def _own_sigterm_handler() -> Iterator[None]:
+    """Keep this process's SIGTERM handler, which `ray.init` replaces by one of its own."""
+    handler = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)
 
 
 class _WorkerLost(Exception):

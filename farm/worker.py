@@ -26,8 +26,9 @@ class Progress:
 class Worker:
     """Runs one job at a time in the concurrency group `work`; answers about it in `control`."""
 
-    def __init__(self, threads: int) -> None:
-        self._threads = threads
+    def __init__(self, threads: int | None) -> None:
+        """`threads` is how many torch uses; None: one for each core of this machine."""
+        self._threads = threads or os.cpu_count() or 1
         self._progress = Progress()
         logging.getLogger("transformers").setLevel(logging.ERROR)
         self._imports = threading.Thread(target=_import_heavy_libraries, daemon=True)

@@ -1,6 +1,7 @@
 """Warm workers: reuse, death, hanging and errors, with real processes in one Ray session."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -86,9 +87,26 @@ def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) 
 
 
 def test_driver_side_imports_neither_torch_nor_ray() -> None:
-    import subprocess
-
     code = (
         "import farm.main_job, sys; sys.exit(bool({'torch', 'ray', 'pandas'} & set(sys.modules)))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_sigterm_interrupts_the_run_while_ray_is_up(tmp_path: Path) -> None:
+    code = f"""
+import os, signal, time
+from farm.cluster import Cluster
+from farm.settings import ClusterSettings
+
+signal.signal(signal.SIGTERM, signal.default_int_handler)
+cluster = Cluster(ClusterSettings(**{vars(SETTINGS)}), print)
+cluster._join()
+try:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+except KeyboardInterrupt:
+    cluster.close()
+    os._exit(130)
+"""
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 130

@@ -33,6 +33,8 @@ MISTAKES = [
     ("sft.batch_size=true", "sft.batch_size", "a whole number"),
     ("seed=x", "seed", "a whole number"),
     ("seed=-1", "seed", "0 or more"),
+    ("decoding.temperature=nan", "decoding.temperature", "0 or more, not nan"),
+    ("name=a/b", "name=a/b", "leave out /"),
     ("start=sftt", "start", "sft"),
     ("dry_run=yess", "dry_run", "true or false"),
     ("evaluation.temperatures=[a]", "evaluation.temperatures[0]", "a number"),
