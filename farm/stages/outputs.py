@@ -1,5 +1,6 @@
 """Stages that make answers: sampled from a policy, chosen among samples, or read from a file."""
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,19 +14,31 @@ from farm.types import Completion, Instruction
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
-_CHUNK = 2048
+_CHUNK = 256
+"""Answers that are sampled together: a worker that is killed loses no more, and shows progress as
+often."""
 
 
 def sample(job: Job) -> dict[str, Any]:
-    """Stage `outputs`: `n` answers to each instruction of a split."""
+    """Stage `outputs`: `n` answers to each instruction of a split, chunk by chunk; chunks that are
+    already there are not sampled again."""
     instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
     policy = policy_ref(job.parents["policy"], job.config["decoding"])
     sampler = build(job.config["sampler"])(policy=policy)
+    n, parts = job.config["n"], job.work / "parts"
+    parts.mkdir(exist_ok=True)
     completions: list[Completion] = []
-    for chunk in chunks(instructions, _CHUNK):
-        completions += sampler.sample(chunk, n=job.config["n"], seed=job.seed)
-        job.progress(len(completions), len(instructions) * job.config["n"])
+    for number, chunk in enumerate(chunks(instructions, max(1, _CHUNK // n))):
+        path = parts / f"{number:05d}.parquet"
+        if not path.exists():
+            partial = path.with_suffix(".tmp")
+            write_completions(sampler.sample(chunk, n=n, seed=job.seed), partial)
+            job.check_fence()
+            partial.replace(path)
+        completions += read_completions(path)
+        job.progress(len(completions), len(instructions) * n)
     write_completions(completions, job.work / "completions.parquet")
+    shutil.rmtree(parts)
     return {"completions": len(completions)}
 
 
