@@ -96,6 +96,8 @@ class Builder:
         self._console = console
         self._had: dict[str, Artifact] = {}
         self.timings: list[StageTiming] = []
+        self.notes: list[str] = []
+        """What the stages want the run's readers to know."""
 
     def ensure(self, step: Step) -> Artifact:
         """The step's artefact, from the store or newly built; each is accounted for once."""
@@ -141,6 +143,9 @@ class Builder:
     def _note(self, step: Step, artifact: Artifact, wall_s: float, *, reused: bool) -> Artifact:
         self.timings.append(StageTiming(step.label, step.stage, artifact.key, wall_s, reused))
         self._console.finished(step.label, artifact.key, wall_s, reused=reused)
+        for text in artifact.manifest["results"].get("notes", ()):
+            self.notes.append(f"{step.label}: {text}")
+            self._console.message(f"warning: {self.notes[-1]}")
         return artifact
 
 

@@ -11,6 +11,15 @@ from farm.protocols import Tuning
 MetricsCallback = Callable[[int, int, Mapping[str, float]], None]
 CheckpointCallback = Callable[[int, Callable[[Path], None]], None]
 
+NOTES = "notes.json"
+
+
+def read_notes(work: Path) -> list[str]:
+    """What was noted in a work folder."""
+    path = work / NOTES
+    notes: list[str] = json.loads(path.read_text()) if path.exists() else []
+    return notes
+
 
 @dataclass
 class Context:
@@ -45,6 +54,12 @@ class Context:
             return
         whole = [line for line in path.read_text().splitlines(keepends=True) if line[-1] == "\n"]
         path.write_text("".join(line for line in whole if json.loads(line)["step"] <= step))
+
+    def note(self, text: str) -> None:
+        """Tell the readers of the run: the text becomes one of its warnings."""
+        known = read_notes(self.work)
+        if text not in known:
+            (self.work / NOTES).write_text(json.dumps([*known, text]))
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """Publish the policy at `step` for evaluation; `save` writes a transformers directory."""

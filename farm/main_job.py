@@ -144,6 +144,7 @@ class _Run:
         self._folder.write_info(
             {
                 **self._info,
+                "warnings": [*self._info["warnings"], *self._builder.notes],
                 "status": "finished",
                 "selected_step": figures.selected_step,
                 "last_step": figures.last_step,

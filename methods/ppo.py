@@ -11,7 +11,6 @@ AlpacaFarm's, here and where the formulas are (`methods.ppo_loss`, `ppo_value`, 
   after the KL penalty went in, so that the penalty's strength drifts.
 """
 
-import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,8 +33,6 @@ from methods.ppo_value import ValueFunction
 if TYPE_CHECKING:
     from farm.context import Context
     from methods.ppo_experience import Episodes, Observed
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -173,7 +170,7 @@ class PPO:
         while not finished:
             run.step += 1
             kl_to_start = self._step(run)
-            finished = run.step == self._steps or self._alarm(run.step, kl_to_start)
+            finished = run.step == self._steps or self._alarm(run.step, kl_to_start, context)
             every = self._checkpoint_every
             if finished or (every is not None and run.step % every == 0):
                 context.checkpoint(run.step, save)
@@ -294,16 +291,13 @@ class PPO:
             returns_B_T,
         )
 
-    def _alarm(self, step: int, kl_to_start: float) -> bool:
-        """Whether the policy has gone too far from its start."""
+    def _alarm(self, step: int, kl_to_start: float, context: "Context") -> bool:
+        """Whether the policy has gone too far from its start; noted, if so."""
         if self._kl_limit is None or kl_to_start <= self._kl_limit:
             return False
-        logger.warning(
-            "KL alarm at step %d: answers are %.1f nats from the start, method.kl_limit is %g; "
-            "training ends here",
-            step,
-            kl_to_start,
-            self._kl_limit,
+        context.note(
+            f"KL alarm at step {step}: answers are {kl_to_start:.1f} nats from the start, "
+            f"method.kl_limit is {self._kl_limit:g}; training ended there."
         )
         return True
 

@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
@@ -14,8 +13,6 @@ from farm.data.splits import check_ratios, split_by_hash
 from farm.errors import ConfigError, DataError
 from farm.types import Instruction, SplitName
 
-log = logging.getLogger(__name__)
-
 Rows = Iterator[tuple[int, Any]]
 """(line or row number from 1, row); the row is a RowError where it could not be read."""
 
@@ -24,8 +21,8 @@ class Files:
     """An `InstructionSource`: the rows of one file (`farm.data.rows`), split by hash.
 
     `ratios` has a share for each split; `limit` reads only the file's first rows. A malformed row
-    raises DataError with file and line (jsonl, csv) or row (json, parquet), or is skipped and
-    counted in `skipped`.
+    raises DataError with file and line (jsonl, csv) or row (json, parquet), or is skipped;
+    then `notes` says how many were.
     """
 
     stage_version: ClassVar[int] = 3
@@ -49,16 +46,15 @@ class Files:
         self.ratios = ratios
         self.on_bad_row = on_bad_row
         self.limit = limit
-        self.skipped = 0
+        self.notes: list[str] = []
 
     def load(self) -> dict[SplitName, list[Instruction]]:
         """All five splits. Raises DataError."""
         instructions, bad = read_file(self.path, limit=self.limit)
         if bad and self.on_bad_row == "raise":
             raise DataError(f"{bad[0]} data.on_bad_row=skip leaves such rows out.")
-        self.skipped = len(bad)
         if bad:
-            log.warning("%d malformed rows skipped; the first: %s", len(bad), bad[0])
+            self.notes = [f"{len(bad)} malformed rows skipped; the first: {bad[0]}"]
         return split_by_hash(instructions, self.ratios)
 
     def resolved(self) -> dict[str, str]:

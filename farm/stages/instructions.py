@@ -14,14 +14,14 @@ TRAINING_SPLITS: tuple[SplitName, ...] = ("sft", "preference", "unlabeled")
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Load the source; the results count its rows per split."""
+    """Load the source; the results count its rows per split and hold what it notes."""
     source = build(job.config["data"])
     splits = source.load()
     for name in SPLITS:
         write_instructions(splits[name], job.work / f"{name}.parquet")
     return {
         "rows": {name: len(splits[name]) for name in SPLITS},
-        "skipped_rows": getattr(source, "skipped", 0),
+        "notes": list(getattr(source, "notes", ())),
     }
 
 

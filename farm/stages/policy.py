@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from farm.config import build
+from farm.context import read_notes
 from farm.protocols import Annotator, Learner, Scorer
 from farm.stages.instructions import load_split
 from farm.stages.job import Job, point_to_policy, policy_ref
@@ -25,7 +26,8 @@ def run(job: Job) -> dict[str, Any]:
     point_to_policy(job.work, policy.path)
     shutil.rmtree(job.work / "resume", ignore_errors=True)
     index = job.work / "checkpoints.json"
-    return {"checkpoints": json.loads(index.read_text()) if index.exists() else {}}
+    checkpoints = json.loads(index.read_text()) if index.exists() else {}
+    return {"checkpoints": checkpoints, "notes": read_notes(job.work)}
 
 
 def _inputs(needs: frozenset[Need], job: Job) -> Inputs:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import toy_policy as toy
 
-from farm.context import Context
+from farm.context import Context, read_notes
 from farm.data.records import user_instruction
 from farm.errors import ConfigError, DataError
 from farm.models.load import load_reward_model, load_tokenizer, save_policy
@@ -116,16 +116,15 @@ def test_unstopped_answers_are_penalised(start: PolicyRef, tmp_path: Path) -> No
     assert metrics[-1]["stopped"] > metrics[0]["stopped"] + 0.3
 
 
-def test_training_ends_at_the_kl_limit(
-    start: PolicyRef, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_training_ends_at_the_kl_limit(start: PolicyRef, tmp_path: Path) -> None:
     saved: list[int] = []
     context = toy.context(tmp_path / "work")
     context.on_checkpoint = lambda step, save: saved.append(step)
     metrics = fit(ppo(kl_limit=0.3, checkpoint_every=None), start, context)
     assert len(metrics) < 10 and metrics[-1]["kl_to_start"] > 0.3 >= metrics[-2]["kl_to_start"]
     assert saved == [metrics[-1]["step"]]
-    assert "KL alarm" in caplog.text
+    (note,) = read_notes(context.work)
+    assert f"KL alarm at step {saved[0]}" in note
 
 
 class Interrupted(Exception):
