@@ -1,10 +1,12 @@
 """Stage `model`: the first policy, fresh or pretrained."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from farm.config import build
 from farm.stages.instructions import TRAINING_SPLITS, load_split
-from farm.stages.job import Job, point_to_policy
+from farm.stages.job import Job, point_to_policy, policy_path
+from farm.types import Instruction
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
@@ -15,4 +17,22 @@ def run(job: Job) -> dict[str, Any]:
     folder = job.work / "policy"
     folder.mkdir(exist_ok=True)
     point_to_policy(job.work, build(job.config["model"]).build(texts, folder, seed=job.seed))
+    _write_example(job, texts)
     return {}
+
+
+def _write_example(job: Job, texts: Sequence[Instruction]) -> None:
+    """The first demonstration as training would see it: what shows a wrong prompt format where the
+    start is the model as it is."""
+    from farm.models import chat
+    from farm.models.load import load_tokenizer
+
+    tokenizer = load_tokenizer(policy_path(job.work))
+    for row in texts:
+        if row.demonstration:
+            example = chat.join(
+                chat.prompt_ids(tokenizer, row.messages),
+                chat.response_ids(tokenizer, row.demonstration),
+            )
+            (job.work / "example.txt").write_text(chat.describe(tokenizer, example) + "\n")
+            break
