@@ -139,20 +139,18 @@ class Store:
         return Build(work, token, target)
 
     def add(self, stage: str, key: str, save: Callable[[Path], None], **manifest: Any) -> Artifact:
-        """Publish a small artefact in one go; another process that did so first wins."""
+        """Publish a small artefact in one go. The caller holds the lock of what it belongs to, so
+        nobody else adds it; what a killed caller left half written is replaced."""
         target = self.at(stage, key)
         if (existing := self.find(stage, key)) is not None:
             return existing
-        work = target.path.with_name(f"{key}.{os.getpid()}-{secrets.token_hex(4)}.tmp")
+        work = target.path.with_name(f"{key}.tmp")
+        if work.exists():
+            shutil.rmtree(work)
         work.mkdir(parents=True)
         save(work)
         write_json(work / MANIFEST, {"stage": stage, "key": key, **manifest})
-        try:
-            work.rename(target.path)
-        except OSError:
-            shutil.rmtree(work)
-            if self.find(stage, key) is None:
-                raise
+        work.rename(target.path)
         return target
 
 

@@ -120,3 +120,16 @@ def test_small_artifact_is_added_once_and_a_second_add_is_dropped(tmp_path: Path
     store.add("checkpoint", "k", lambda p: (p / "w").write_text("second") and None, step=1)
     assert (first.path / "w").read_text() == "first"
     assert [p.name for p in (tmp_path / "checkpoint").iterdir()] == ["k"]
+
+
+def test_what_a_killed_process_had_half_added_is_replaced(tmp_path: Path) -> None:
+    def killed(folder: Path) -> None:
+        (folder / "half").touch()
+        raise KeyboardInterrupt
+
+    store = Store(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        store.add("checkpoint", "k", killed, step=1)
+    added = store.add("checkpoint", "k", lambda folder: (folder / "w").touch(), step=1)
+    assert {p.name for p in added.path.iterdir()} == {"w", "manifest.json"}
+    assert [p.name for p in (tmp_path / "checkpoint").iterdir()] == ["k"]
