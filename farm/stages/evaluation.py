@@ -4,7 +4,7 @@ This is the only place that reads gold, and with `farm.run`'s report the only on
 splits `validation` and `evaluation`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,9 @@ from farm.stages.reward import load_scorer
 from farm.types import Decoding, Instruction, Pair, PolicyRef
 
 STAGE_VERSION = 2  # see farm.builder.Step
+
+_CHUNK = 64
+"""Answers that models read or sample between two signs of life."""
 
 
 def choose_reference(job: Job) -> dict[str, Any]:
@@ -125,7 +128,16 @@ def _gold(
 def _proxy(job: Job, instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
     if "reward" not in job.parents:
         return _nothing(texts)
-    return load_scorer(job.parents["reward"]).score(instructions, texts)
+    scorer, scores = load_scorer(job.parents["reward"]), _nothing(texts)
+    for rows in _chunks(len(texts)):
+        scores[rows] = scorer.score(instructions[rows], texts[rows])
+        job.progress(rows.stop, len(texts))
+    return scores
+
+
+def _chunks(count: int) -> Iterator[slice]:
+    """Rows between two signs of life."""
+    return (slice(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK))
 
 
 def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
@@ -141,17 +153,17 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     chosen = instructions[: job.config["kl_instructions"]]
     decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
     policy = PolicyRef(policy_path(job.parents["policy"]), decoding)
-    drawn = draw_one(
-        build(job.config["sampler"])(policy=policy),
-        policy,
-        chosen,
-        max_prompt_tokens=job.config["sampler"]["max_prompt_tokens"],
-        seed=derive(job.seed, "kl"),
-    )
-    kl[: len(chosen)] = answer_kl(
-        load_policy(policy.path, job.device),
-        load_policy(policy_path(job.parents["start"]), job.device),
-        drawn.prompts,
-        drawn.responses,
-    )
+    sampler = build(job.config["sampler"])(policy=policy)
+    learned = load_policy(policy.path, job.device)
+    start = load_policy(policy_path(job.parents["start"]), job.device)
+    for rows in _chunks(len(chosen)):
+        drawn = draw_one(
+            sampler,
+            policy,
+            chosen[rows],
+            max_prompt_tokens=job.config["sampler"]["max_prompt_tokens"],
+            seed=derive(job.seed, "kl"),
+        )
+        kl[rows] = answer_kl(learned, start, drawn.prompts, drawn.responses)
+        job.progress(rows.stop, len(chosen))
     return kl
