@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,31 +44,50 @@ def run_folders(runs: Path) -> set[Path]:
     return {path.parent for path in runs.glob("*/run.json")}
 
 
+def _finished(runs: Path) -> set[Path]:
+    return {path for path in run_folders(runs) if Finished(path).info["status"] == "finished"}
+
+
 @pytest.fixture(scope="session")
 def run_here(ray_session: None) -> Run:
     """Run overrides in this process, on the shared Ray, with status 0."""
 
     def run(runs: Path, *overrides: str) -> Finished:
-        before = run_folders(runs)
+        before = _finished(runs)
         status = cli(farm_run.task, ["experiment=smoke", f"runs_dir={runs}", *overrides])
         assert status == 0
-        (path,) = run_folders(runs) - before
+        (path,) = _finished(runs) - before
         return Finished(path)
 
     return run
 
 
-def start_process(runs: Path, *overrides: str) -> "subprocess.Popen[str]":
-    """The same as a process of its own, with its own Ray."""
-    command = [sys.executable, "-m", "farm.run", "experiment=smoke", f"runs_dir={runs}"]
-    return subprocess.Popen(
-        [*command, *overrides],
-        cwd=REPOSITORY,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        env={**os.environ, "NO_COLOR": "1"},
-    )
+Start = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """The same as a process of its own, with its own Ray, that Ctrl-C can be sent to."""
+    started: list[subprocess.Popen[str]] = []
+
+    def start(runs: Path, *overrides: str) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-m", "farm.run", "experiment=smoke", f"runs_dir={runs}"]
+        process = subprocess.Popen(
+            [*command, *overrides],
+            cwd=REPOSITORY,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env={**os.environ, "NO_COLOR": "1"},
+            start_new_session=True,
+        )
+        started.append(process)
+        return process
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture(scope="session")
