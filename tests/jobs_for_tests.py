@@ -3,10 +3,12 @@
 import os
 import signal
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from farm.errors import DataError
 from farm.stages.job import Job
+from farm.types import Instruction
 
 
 def count(job: Job) -> dict[str, Any]:
@@ -37,3 +39,8 @@ def hang(job: Job) -> dict[str, Any]:
 def refuse(job: Job) -> dict[str, Any]:
     """Raise an error for people."""
     raise DataError("file.jsonl, line 3: no instruction.")
+
+
+def digits(instructions: Sequence[Instruction], texts: Sequence[str]) -> list[float]:
+    """A reward: how many digits an answer has."""
+    return [float(sum(sign.isdigit() for sign in text)) for text in texts]
