@@ -1,5 +1,6 @@
 """Choosing by what a user of the sandbox could see: gold never selects."""
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -22,5 +23,14 @@ def selected_step(curve: pd.DataFrame) -> int:
 
 
 def best_temperature(pool_preferences: Mapping[float, float]) -> float:
-    """The temperature with the highest pool preference; of equal ones the lowest."""
-    return max(sorted(pool_preferences), key=lambda t: pool_preferences[t])
+    """The temperature with the highest pool preference; of equal ones the lowest.
+
+    Raises `FarmError` where the pool prefers nothing, which shows as NaN.
+    """
+    judged = {t: p for t, p in sorted(pool_preferences.items()) if not math.isnan(p)}
+    if not judged:
+        raise FarmError(
+            "no reference can be chosen: annotators.clean gave no verdict on the start policy's "
+            "answers. Choose annotators that can judge this data, or set evaluation.reference."
+        )
+    return max(judged, key=lambda t: judged[t])

@@ -90,3 +90,10 @@ def test_selection_takes_the_earliest_of_the_best_and_never_looks_at_gold() -> N
 
 def test_best_temperature_takes_the_lowest_of_the_best() -> None:
     assert best_temperature({1.0: 50.0, 0.3: 61.0, 0.7: 61.0, 0.0: 58.0}) == 0.3
+
+
+def test_no_verdict_at_any_temperature_chooses_none() -> None:
+    nothing = float("nan")
+    assert best_temperature({1.0: nothing, 0.3: 40.0}) == 0.3
+    with pytest.raises(FarmError, match=r"annotators\.clean gave no verdict"):
+        best_temperature({1.0: nothing, 0.3: nothing})
