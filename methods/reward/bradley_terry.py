@@ -37,7 +37,8 @@ class BradleyTerry:
     counted in `labels.json`.
 
     `validation_fraction` of the instructions are held out; `validation.json` says on how many of
-    their pairs the model agrees with the (noisy) label. Metrics: loss (nats per pair), accuracy
+    their pairs the model agrees with the (noisy) label; where that may be chance, the run warns of
+    it. Metrics: loss (nats per pair), accuracy
     (share of the batch's pairs where the chosen answer scores higher), margin (mean score
     difference). Raises `ConfigError` for values out of range and `DataError` where no judgment is
     left to learn from.
@@ -185,7 +186,23 @@ class BradleyTerry:
         instructions = [row.instruction for row in validation]
         chosen = scorer.score(instructions, [row.chosen for row in validation])
         rejected = scorer.score(instructions, [row.rejected for row in validation])
-        accuracy = float(np.mean(chosen > rejected)) if validation else None
-        noted = {"pairs": len(validation), "accuracy": accuracy}
+        agreeing, pairs = int(np.sum(chosen > rejected)), len(validation)
+        noted = {"pairs": pairs, "accuracy": agreeing / pairs if pairs else None}
         (context.work / "validation.json").write_text(json.dumps(noted) + "\n")
         logger.info("validation: %s", noted)
+        if pairs and (warning := _may_be_chance(agreeing, pairs)):
+            context.note(warning)
+
+
+def _may_be_chance(agreeing: int, pairs: int) -> str | None:
+    """A warning, where the Wilson 95 % interval of the agreement does not lie above one half."""
+    from scipy.stats import binomtest
+
+    low, high = binomtest(agreeing, pairs).proportion_ci(method="wilson")
+    if low > 0.5:
+        return None
+    return (
+        f"the reward model agrees with {agreeing / pairs:.1%} of {pairs} held-out labels (95 % "
+        f"interval {low:.1%} to {high:.1%}), no better than chance: what a learner gains from it "
+        "may be luck. More labels, or less noise in them, would help."
+    )

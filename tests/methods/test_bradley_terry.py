@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import toy_policy as toy
 
+from farm.context import read_notes
 from farm.errors import ConfigError, DataError
 from farm.scorers.reward_model import RewardModelScorer
 from farm.types import Inputs, PolicyRef, ScorerRef
@@ -45,6 +46,18 @@ def test_it_learns_the_preference(start: PolicyRef, tmp_path: Path) -> None:
     assert np.mean(model.score(unseen, good) > model.score(unseen, bad)) > 0.9
     held_out = json.loads((tmp_path / "validation.json").read_text())
     assert held_out["accuracy"] > 0.85 and held_out["pairs"] > 20
+    assert not read_notes(tmp_path)
+
+
+def test_a_reward_model_that_learned_nothing_is_called_so(start: PolicyRef, tmp_path: Path) -> None:
+    coin = np.random.default_rng(0).integers(2, size=600)
+    asked = toy.instructions(600)
+    labels = [
+        toy.label(i, "hay", "oats", preference=float(c)) for i, c in zip(asked, coin, strict=True)
+    ]
+    learner(validation_fraction=0.5).fit(start, labels, toy.context(tmp_path))
+    (note,) = read_notes(tmp_path)
+    assert "no better than chance" in note
 
 
 def test_first_loss_is_that_of_the_start(start: PolicyRef, tmp_path: Path) -> None:
