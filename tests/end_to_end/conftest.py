@@ -16,6 +16,8 @@ from farm import run as farm_run
 from farm.config import cli
 
 REPOSITORY = Path(__file__).parents[2]
+SMOKE = ("experiment=smoke", "cluster.num_cpus=1")
+"""On one core: threads of models this small wait for each other where a machine is busy."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,7 @@ def run_here(ray_session: None) -> Run:
 
     def run(runs: Path, *overrides: str) -> Finished:
         before = _finished(runs)
-        status = cli(farm_run.task, ["experiment=smoke", f"runs_dir={runs}", *overrides])
+        status = cli(farm_run.task, [*SMOKE, f"runs_dir={runs}", *overrides])
         assert status == 0
         (path,) = _finished(runs) - before
         return Finished(path)
@@ -71,7 +73,7 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[str]] = []
 
     def start(runs: Path, *overrides: str) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-m", "farm.run", "experiment=smoke", f"runs_dir={runs}"]
+        command = [sys.executable, "-m", "farm.run", *SMOKE, f"runs_dir={runs}"]
         process = subprocess.Popen(
             [*command, *overrides],
             cwd=REPOSITORY,
