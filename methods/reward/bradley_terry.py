@@ -38,10 +38,9 @@ class BradleyTerry:
 
     `validation_fraction` of the instructions are held out; `validation.json` says on how many of
     their pairs the model agrees with the (noisy) label; where that may be chance, the run warns of
-    it. Metrics: loss (nats per pair), accuracy
-    (share of the batch's pairs where the chosen answer scores higher), margin (mean score
-    difference). Raises `ConfigError` for values out of range and `DataError` where no judgment is
-    left to learn from.
+    it. Metrics: loss (nats per pair), accuracy (share of the batch's pairs where the chosen answer
+    scores higher), margin (mean score difference). Raises `ConfigError` for values out of range and
+    `DataError` where no judgment is left to learn from.
     """
 
     stage_version: ClassVar[int] = 1
@@ -203,6 +202,6 @@ def _may_be_chance(agreeing: int, pairs: int) -> str | None:
         return None
     return (
         f"the reward model agrees with {agreeing / pairs:.1%} of {pairs} held-out labels (95 % "
-        f"interval {low:.1%} to {high:.1%}), no better than chance: what a learner gains from it "
+        f"interval {low:.1%} to {high:.1%}), which may be chance: what a learner gains from it "
         "may be luck. More labels, or less noise in them, would help."
     )

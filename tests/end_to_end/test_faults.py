@@ -111,12 +111,14 @@ def test_ctrl_c_ends_all_processes_and_leaves_a_run_that_can_be_continued(
 
     (interrupted,) = run_folders(runs)
     assert Finished(interrupted).info["status"] == "running"
+    before = _manifests(runs)
     continued = run_here(runs, "method=dpo")
     assert continued.path == interrupted
     keys = {stage["key"] for stage in continued.info["stages"] if stage["reused"]}
     # A checkpoint belongs to the stage that was interrupted, and is none itself.
     stages = {path.name for path in published if path.parent.name != CHECKPOINT_STAGE}
     assert stages <= keys
+    assert before.items() <= _manifests(runs).items()
 
 
 def test_missing_file_is_an_error_for_people(start: Start, tmp_path: Path) -> None:
