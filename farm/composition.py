@@ -26,7 +26,6 @@ from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 from farm.errors import ConfigError
 from farm.targets import MISSING, join, nearest, suggest
 
-_ROOT = "config"
 _PACKAGE = "conf"
 
 
@@ -41,7 +40,9 @@ def parse_arguments(argv: Sequence[str]) -> argparse.Namespace:
 class Composer:
     """Composes configurations out of `conf/` (and a folder of the user's own)."""
 
-    def __init__(self, config_dir: str | None = None) -> None:
+    def __init__(self, config_dir: str | None = None, root: str = "config") -> None:
+        """`root` is the yaml that composing begins from; `config_dir` a folder of the user's."""
+        self._root = root
         setbase("1.3")
         search_path = create_config_search_path(f"pkg://{_PACKAGE}")
         if config_dir is not None:
@@ -92,7 +93,7 @@ class Composer:
 
     def _compose(self, overrides: list[str], mode: RunMode = RunMode.RUN) -> DictConfig:
         try:
-            config: DictConfig = self._hydra.compose_config(_ROOT, overrides, mode)
+            config: DictConfig = self._hydra.compose_config(self._root, overrides, mode)
         except HydraException as error:
             cause = f" {error.__cause__}" if error.__cause__ else ""
             raise ConfigError(_one_line(f"{error}{cause}")) from None
@@ -190,7 +191,7 @@ class Composer:
 
     def answers(self, arguments: argparse.Namespace) -> bool:
         """Answer --help, --cfg and Hydra's other questions; False when there is none."""
-        shared = {"config_name": _ROOT}
+        shared = {"config_name": self._root}
         overrides = list(arguments.overrides)
         if arguments.help:
             self._hydra.app_help(**shared, args_parser=arguments.parser, args=arguments)

@@ -12,7 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import fields
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -23,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from farm.composition import Composer, parse_arguments
 from farm.errors import ConfigError, FarmError
-from farm.settings import Configuration, DataKeys, Settings
+from farm.settings import Configuration, DataKeys
 from farm.targets import (
     PARTIAL,
     TARGET,
@@ -46,9 +46,31 @@ _OURS = frozenset({"farm", "simulators", "methods"})
 # --------------------------------------------------------------------------------- composing
 
 
-def compose(overrides: Sequence[str] = ()) -> DictConfig:
+class Schema(Protocol):
+    """The typed form of a command's keys: a dataclass whose fields are they."""
+
+    @staticmethod
+    def from_plain(config: Mapping[str, Any]) -> Any:
+        """Raises ConfigError for values that their types allow but that make no sense."""
+        ...
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command that is configured by composing yaml files."""
+
+    root: str
+    """The yaml in `conf/` that composing begins from."""
+    schema: type[Schema]
+
+
+RUN = Command("config", Configuration)
+"""`python -m farm.run`."""
+
+
+def compose(overrides: Sequence[str] = (), command: Command = RUN) -> DictConfig:
     """The configuration that the command line `overrides` asks for, checked."""
-    return _checked(Composer(), list(overrides))
+    return _checked(Composer(root=command.root), list(overrides), command)
 
 
 def plain(node: Node) -> dict[str, Any]:
@@ -67,7 +89,7 @@ def plain(node: Node) -> dict[str, Any]:
 # ---------------------------------------------------------------------------------- checking
 
 
-def check(config: DictConfig) -> None:
+def check(config: DictConfig, command: Command = RUN) -> None:
     """Check all keys, types and choices, then build every node once; raises `ConfigError`.
 
     Constructors are cheap and check their values, so building finds what types cannot say.
@@ -78,14 +100,14 @@ def check(config: DictConfig) -> None:
         read = {key: values["data"].pop(key) for key in own & values["data"].keys()}
         check_call(DataKeys, read, "data", partial=False)
         _build_inside(read, "data")
-    check_call(Configuration, values, "", partial=False)
+    check_call(command.schema, values, "", partial=False)
     _build_inside(values, "")
-    Settings.from_plain(values)
+    command.schema.from_plain(values)
 
 
-def _typed(config: DictConfig) -> DictConfig:
+def _typed(config: DictConfig, command: Command) -> DictConfig:
     """A checked configuration, its numbers of the types that their keys have."""
-    typed: DictConfig = OmegaConf.create(with_floats(plain(config), Configuration))
+    typed: DictConfig = OmegaConf.create(with_floats(plain(config), command.schema))
     return typed
 
 
@@ -153,17 +175,32 @@ class ReadsFiles(Protocol):
 def pinned(node: Node) -> Any:
     """A node with all nodes inside it, pinned (`Moving`): so a key, a worker and a later run with
     these values all read the same."""
-    return _pinned(plain(node))
+    return _rebuilt(plain(node), Moving, "pinned")
 
 
-def _pinned(value: Any) -> Any:
+def _rebuilt(value: Any, protocol: type[Any], method: str) -> Any:
+    """A node with the keys that objects of a protocol give by its one method."""
     if isinstance(value, list):
-        return [_pinned(entry) for entry in value]
+        return [_rebuilt(entry, protocol, method) for entry in value]
     if not isinstance(value, Mapping):
         return value
-    entries = {key: _pinned(entry) for key, entry in value.items()}
+    entries = {key: _rebuilt(entry, protocol, method) for key, entry in value.items()}
     target = build(entries) if is_node(entries) else None
-    return {**entries, **target.pinned()} if isinstance(target, Moving) else entries
+    return {**entries, **getattr(target, method)()} if isinstance(target, protocol) else entries
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A node's class that spends money when it works."""
+
+    def unpaid(self) -> Mapping[str, Any]:
+        """Keys of the node that says instead what it would spend."""
+        ...
+
+
+def unpaid(node: Node) -> Any:
+    """A node with all nodes inside it in the form that spends nothing (`Paid`)."""
+    return _rebuilt(plain(node), Paid, "unpaid")
 
 
 def resolved(node: Node) -> dict[str, str]:
@@ -213,7 +250,7 @@ def _version(cls: type[Any]) -> dict[str, Any]:
 # ------------------------------------------------------------------------------ command line
 
 
-def cli(task: Task, argv: Sequence[str] | None = None) -> int:
+def cli(task: Task, argv: Sequence[str] | None = None, command: Command = RUN) -> int:
     """Run `task` on the configuration that the command line asks for; returns the exit status.
 
     2 is a mistake in the configuration, found before anything starts. In a sweep (`-m`) every
@@ -221,42 +258,42 @@ def cli(task: Task, argv: Sequence[str] | None = None) -> int:
     others, and the status is that of the first failure.
     """
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
-    return _guarded(lambda: _dispatch(arguments, task))
+    return _guarded(lambda: _dispatch(arguments, task, command))
 
 
-def _dispatch(arguments: argparse.Namespace, task: Task) -> int:
-    composer = Composer(arguments.config_dir)
+def _dispatch(arguments: argparse.Namespace, task: Task, command: Command) -> int:
+    composer = Composer(arguments.config_dir, command.root)
     if composer.answers(arguments):
         if arguments.cfg:  # shown first, so that a wrong configuration can be looked at
-            _checked(composer, arguments.overrides)
+            _checked(composer, arguments.overrides, command)
         return 0
     if not arguments.multirun:
-        return task(_checked(composer, arguments.overrides))
+        return task(_checked(composer, arguments.overrides, command))
     jobs = composer.jobs(arguments.overrides)
     for job in jobs:
-        _check_job(composer, job)
-    statuses = composer.launch(partial(_job, task), arguments.overrides, jobs)
+        _check_job(composer, job, command)
+    statuses = composer.launch(partial(_job, task, command), arguments.overrides, jobs)
     return next((status for status in statuses if status), 0)
 
 
-def _checked(composer: Composer, overrides: list[str]) -> DictConfig:
+def _checked(composer: Composer, overrides: list[str], command: Command) -> DictConfig:
     config = composer.compose(overrides)
-    check(config)
-    return _typed(config)
+    check(config, command)
+    return _typed(config, command)
 
 
-def _check_job(composer: Composer, job: list[str]) -> None:
+def _check_job(composer: Composer, job: list[str], command: Command) -> None:
     try:
-        _checked(composer, job)
+        _checked(composer, job, command)
     except ConfigError as error:
         raise ConfigError(f"{error} (in the job {' '.join(job)})") from None
 
 
-def _job(task: Task, config: DictConfig) -> int:
+def _job(task: Task, command: Command, config: DictConfig) -> int:
     """One job of a sweep: its failures are reported and returned, not raised."""
     job = HydraConfig.get()
     print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
-    return _guarded(lambda: task(_typed(config)), unexpected=_report_traceback)
+    return _guarded(lambda: task(_typed(config, command)), unexpected=_report_traceback)
 
 
 def _guarded(action: Callable[[], int], unexpected: Callable[[], int] | None = None) -> int:

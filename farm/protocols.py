@@ -57,8 +57,11 @@ class ModelSource(Protocol):
 class Annotator(Protocol):
     """Who prefers what."""
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
-        """One judgment per pair, in the pairs' order and orientation."""
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
+        """One judgment per pair, in the pairs' order and orientation.
+
+        The same `draw` gives the same verdicts, another a fresh sample of the same annotator.
+        """
         ...
 
 

@@ -17,6 +17,11 @@ def derive(run_seed: int, stage: str, *items: Item) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big") >> 1
 
 
+def redraw(seed: int, draw: int) -> int:
+    """The seed of a repeated sample; that of draw 0 is the seed itself."""
+    return derive(seed, "draw", draw) if draw else seed
+
+
 def generator(run_seed: int, stage: str, *items: Item) -> np.random.Generator:
     """A numpy generator seeded by `derive`."""
     return np.random.default_rng(derive(run_seed, stage, *items))

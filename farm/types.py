@@ -67,10 +67,13 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Tokens that one request was billed for."""
+    """What a judgment was billed for. Judgments that came out of one request share it equally, so
+    these are fractions; what was averaged over several requests is their sum."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    requests: float
+    prompt_tokens: float
+    completion_tokens: float
+    """Reasoning tokens included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,13 +94,21 @@ class Judgment:
     """Positive when b is better."""
     attributes: Mapping[str, tuple[float, float]] | None = None
     """Ratings by name, (of a, of b)."""
+    votes: tuple[float, ...] | None = None
+    """The preferences that a wrapper combined into this one."""
+    requested_model: str | None = None
     model: str | None = None
+    """The model that the provider says has answered."""
     prompt_hash: str | None = None
     usage: Usage | None = None
-    cost_usd: float = 0.0
+    cost_usd: float | None = 0.0
+    """What the verdict's requests are priced at, whenever they were paid; None where a price is
+    not known."""
+    cached: bool = False
+    """Whether all of them had been answered, and paid, before."""
     latency_s: float | None = None
     noised: bool = False
-    """Whether a noise wrapper replaced the verdict."""
+    """Whether a noise or bias wrapper replaced the verdict."""
     error: str | None = None
     """Why there is no verdict."""
 

@@ -5,7 +5,7 @@ from typing import ClassVar
 
 from farm.data.records import is_canonical, turn_judgment, turn_pair
 from farm.protocols import Annotator, ExactAnnotator
-from farm.seeds import uniform
+from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
 
 
@@ -23,11 +23,12 @@ class RandomOrder:
         if isinstance(annotator, ExactAnnotator):  # it averages over both orders already
             self.expectation = annotator.expectation
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """Verdicts in the pairs' own orientation; `order` says what the judge saw."""
-        turned = [(uniform(seed, "order", pair.id) < 0.5) == is_canonical(pair) for pair in pairs]
+        coin = redraw(seed, draw)
+        turned = [(uniform(coin, "order", pair.id) < 0.5) == is_canonical(pair) for pair in pairs]
         shown = [turn_pair(p) if turn else p for p, turn in zip(pairs, turned, strict=True)]
-        judgments = self._annotator.annotate(shown, seed=seed)
+        judgments = self._annotator.annotate(shown, seed=seed, draw=draw)
         return [
             turn_judgment(judgment) if turn else judgment
             for judgment, turn in zip(judgments, turned, strict=True)

@@ -9,7 +9,7 @@ import numpy as np
 from farm.data.records import is_canonical, tie
 from farm.errors import ConfigError
 from farm.protocols import FloatArray
-from farm.seeds import uniform
+from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
 
 _ORDER = 6
@@ -54,9 +54,10 @@ class DemonstrationOverlap:
             raise ConfigError(f"temperature={temperature}: must be above 0.")
         self._temperature = temperature
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """Seeded verdicts 0 or 1."""
         expected = self.expectation(pairs)
+        seed = redraw(seed, draw)
         return [self._verdict(*row, seed) for row in zip(pairs, expected.tolist(), strict=True)]
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:

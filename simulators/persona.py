@@ -9,7 +9,7 @@ from farm.data.barnyard.features import measure, weight_vector
 from farm.data.records import is_canonical, tie
 from farm.errors import ConfigError
 from farm.protocols import FloatArray
-from farm.seeds import uniform
+from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
 
 _CANNOT_JUDGE = "the instruction is not the barnyard's, the only ones that personas can judge"
@@ -46,11 +46,12 @@ class Persona:
         self._temperature = temperature
         self._position_bias = position_bias
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """Verdicts 0 or 1, drawn with the persona's probabilities; output_a is shown first."""
         b_is_better = self._probability(self._gain(pairs), self._position_bias)
         return [
-            self._verdict(pair, float(p), seed) for pair, p in zip(pairs, b_is_better, strict=True)
+            self._verdict(pair, float(p), redraw(seed, draw), draw)
+            for pair, p in zip(pairs, b_is_better, strict=True)
         ]
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -61,7 +62,7 @@ class Persona:
         ba = self._probability(gain, -self._position_bias)
         return (ab + ba) / 2
 
-    def _verdict(self, pair: Pair, b_is_better: float, seed: int) -> Judgment:
+    def _verdict(self, pair: Pair, b_is_better: float, seed: int, draw: int) -> Judgment:
         if np.isnan(b_is_better):
             return Judgment(pair.id, None, self._name, "ab", error=_CANNOT_JUDGE)
         if pair.output_a == pair.output_b:
@@ -70,7 +71,7 @@ class Persona:
         # verdict, unless the position bias decides.
         drawn = uniform(seed, "persona", self._name, pair.id)
         b_wins = drawn < b_is_better if is_canonical(pair) else drawn >= 1 - b_is_better
-        return Judgment(pair.id, float(b_wins), self._name, "ab")
+        return Judgment(pair.id, float(b_wins), self._name, "ab", draw)
 
     def _gain(self, pairs: Sequence[Pair]) -> FloatArray:
         """u(b) - u(a), [N]; NaN where the instruction is not the barnyard's."""

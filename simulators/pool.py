@@ -8,8 +8,9 @@ import numpy as np
 
 from farm.errors import ConfigError
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
-from farm.seeds import derive
+from farm.seeds import derive, redraw
 from farm.types import Judgment, Pair
+from simulators.chat.loop import side_by_side
 
 
 class Pool:
@@ -29,16 +30,20 @@ class Pool:
         if len(exact) == len(annotators):
             self.expectation = partial(_mean_expectation, exact)
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """The verdict of each pair's member."""
         members: dict[int, list[int]] = {}
         for index, pair in enumerate(pairs):
-            member = derive(seed, "pool", pair.id) % len(self._annotators)
+            member = derive(redraw(seed, draw), "pool", pair.id) % len(self._annotators)
             members.setdefault(member, []).append(index)
+
+        def ask(member: int) -> list[Judgment]:
+            asked = [pairs[row] for row in members[member]]
+            return self._annotators[member].annotate(asked, seed=seed, draw=draw)
+
         judgments: dict[int, Judgment] = {}
-        for member, rows in members.items():
-            verdicts = self._annotators[member].annotate([pairs[i] for i in rows], seed=seed)
-            judgments.update(zip(rows, verdicts, strict=True))
+        for member, verdicts in zip(members, side_by_side(ask, list(members)), strict=True):
+            judgments.update(zip(members[member], verdicts, strict=True))
         return [judgments[index] for index in range(len(pairs))]
 
 

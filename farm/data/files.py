@@ -75,17 +75,26 @@ def read_file(path: Path, *, limit: int | None = None) -> tuple[list[Instruction
 
     Raises DataError where the file as a whole cannot be read.
     """
-    unit, reader = _READERS[path.suffix]
     instructions, bad = [], []
+    for place, row in islice(read_table(path), limit):
+        try:
+            instructions.append(_instruction(row))
+        except RowError as error:
+            bad.append(f"{place}: {error}")
+    return instructions, bad
+
+
+def read_table(path: Path) -> Iterator[tuple[str, Any]]:
+    """(its place for error messages, row) of each row of a jsonl, json, csv or parquet file; a row
+    that cannot be read is a RowError. Raises DataError where the file as a whole cannot be."""
+    if path.suffix not in _READERS:
+        raise DataError(f"{path}: the file must end in {', '.join(_READERS)}.")
+    unit, reader = _READERS[path.suffix]
     try:
-        for number, row in islice(reader(_existing(path)), limit):
-            try:
-                instructions.append(_instruction(row))
-            except RowError as error:
-                bad.append(f"{path}, {unit} {number}: {error}")
+        for number, row in reader(_existing(path)):
+            yield f"{path}, {unit} {number}", row
     except UnicodeDecodeError as error:
         raise DataError(f"{path} is not UTF-8 text: {error}. Save it as UTF-8.") from error
-    return instructions, bad
 
 
 def _instruction(row: Any) -> Instruction:
@@ -96,7 +105,7 @@ def _instruction(row: Any) -> Instruction:
 
 def _existing(path: Path) -> Path:
     if not path.is_file():
-        raise DataError(f"{path}: there is no such file. Give data.path as it is seen from here.")
+        raise DataError(f"{path}: there is no such file. Give its path as it is seen from here.")
     return path
 
 

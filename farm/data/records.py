@@ -83,6 +83,7 @@ def turn_judgment(judgment: Judgment) -> Judgment:
         attributes=None
         if judgment.attributes is None
         else {name: (b, a) for name, (a, b) in judgment.attributes.items()},
+        votes=None if judgment.votes is None else tuple(1 - vote for vote in judgment.votes),
     )
 
 
@@ -164,6 +165,8 @@ def write_judgments(judgments: Sequence[Judgment], path: Path) -> None:
         "strength": pa.float64(),
         "cost_usd": pa.float64(),
         "latency_s": pa.float64(),
+        "cached": pa.bool_(),
+        "votes": pa.list_(pa.float64()),
         "noised": pa.bool_(),
     }
     names = [f.name for f in dataclasses.fields(Judgment)]
@@ -188,6 +191,8 @@ def read_judgments(path: Path) -> list[Judgment]:
             row["attributes"] = {name: (a, b) for name, (a, b) in pairs.items()}
         if row["usage"] is not None:
             row["usage"] = Usage(**json.loads(row["usage"]))
+        if row["votes"] is not None:
+            row["votes"] = tuple(row["votes"])
         judgments.append(Judgment(**row))
     return judgments
 

@@ -118,7 +118,7 @@ class Fixed:
         self.preference = preference
         self.asked = 0
 
-    def annotate(self, pairs: Sequence[Pair], *, seed: int) -> list[Judgment]:
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         self.asked += len(pairs)
         return [Judgment(pair.id, self.preference, "fixed", "ab") for pair in pairs]
 

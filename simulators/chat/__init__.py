@@ -1,0 +1,1 @@
+"""Chat models that judges ask: what is asked and answered, endpoints, caches, budgets, limits."""

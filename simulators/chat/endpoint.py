@@ -1,0 +1,218 @@
+"""Chat models behind an OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp, Ollama and others."""
+
+import os
+import time
+from collections.abc import Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from farm.types import Usage
+from simulators.chat.limits import Limits, Patience, limiter
+from simulators.chat.prices import Price, price_table
+from simulators.chat.types import Capabilities, ChatRequest, EndpointError, Reply
+
+if TYPE_CHECKING:
+    from tenacity import RetryCallState
+
+CHARACTERS_PER_TOKEN = 4
+"""For estimates before asking; English text, roughly."""
+
+
+class Endpoint:
+    """Asks over HTTP. Transient failures (429, 5xx, timeouts, lost connections) are retried with
+    exponential backoff and jitter, or after what `retry-after` says, until
+    `patience` ends; a refusal (wrong key, model or request, spent quota) raises
+    EndpointError with the provider's message.
+
+    Args:
+        model: the name that is asked for; a pinned snapshot where the provider has them.
+        base_url: of the API, ending in /v1 for most servers.
+        api_key_env: the environment variable that holds the key; null for servers without one.
+        capabilities: what the model accepts.
+        limits: how fast it may be asked.
+        price: dollars per million tokens; null takes the model's entry in the price table, and
+            where it has none the price is not known.
+        patience: how long one attempt may take, and how many there are.
+    """
+
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset(
+        {"api_key_env", "limits", "price", "patience", "base_url"}
+    )
+
+    def __init__(
+        self,
+        *,
+        model: str,
+        base_url: str = "https://api.openai.com/v1",
+        api_key_env: str | None = "OPENAI_API_KEY",
+        capabilities: Capabilities | None = None,
+        limits: Limits | None = None,
+        price: Price | None = None,
+        patience: Patience | None = None,
+    ) -> None:
+        self.model = model
+        self.capabilities = _record(Capabilities, capabilities)
+        self.limits: Limits = _record(Limits, limits)
+        self.concurrency = self.limits.concurrency
+        self.price = price_table().get(model) if price is None else _record(Price, price)
+        self._base_url = base_url
+        self._api_key_env = api_key_env
+        self._patience: Patience = _record(Patience, patience)
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The answer of this model."""
+        from openai import APIError
+        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
+
+        retrying = AsyncRetrying(
+            retry=retry_if_exception(_is_transient),
+            stop=stop_after_attempt(self._patience.max_attempts)
+            | stop_after_delay(self._patience.max_retry_s),
+            wait=_wait_s,
+            reraise=True,
+        )
+        try:
+            return await retrying(self._attempt, request)
+        except APIError as error:
+            message = self._redacted(f"{type(error).__name__}: {error}")
+            if _is_transient(error):
+                return Reply(None, error=f"gave up after retries: {message}")
+            raise EndpointError(
+                f"{self.model} at {self._base_url} refuses: {message}{_hint(error)}"
+            ) from None
+
+    def unpaid(self) -> dict[str, str]:
+        """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
+        return {"_target_": "simulators.chat.quote.Quote"}
+
+    async def _attempt(self, request: ChatRequest) -> Reply:
+        pace = limiter(self._base_url, self.limits)
+        expected = estimated_usage(request)
+        await pace.admit(expected.prompt_tokens + expected.completion_tokens)
+        started = time.monotonic()
+        completion = await self._client.chat.completions.create(
+            model=self.model,
+            messages=[{"role": m.role, "content": m.content} for m in request.messages],
+            **request.settings,
+        )
+        return self._reply(completion, time.monotonic() - started)
+
+    def _reply(self, completion: Any, latency_s: float) -> Reply:
+        if not completion.choices:  # some servers answer an error with 200 and no choice
+            return Reply(None, error="the answer has no choices", latency_s=latency_s)
+        choice = completion.choices[0]
+        usage = completion.usage and Usage(
+            1.0, completion.usage.prompt_tokens, completion.usage.completion_tokens
+        )
+        return Reply(
+            text=_text(choice.message),
+            model=completion.model,
+            finish_reason=choice.finish_reason,
+            top_logprobs=_top_logprobs(choice),
+            usage=usage,
+            cost_usd=self.price.of(usage) if self.price and usage else None,
+            latency_s=latency_s,
+        )
+
+    @cached_property
+    def _client(self) -> Any:
+        """The client; one for the life of this object, always used in the same event loop."""
+        import httpx2
+        from openai import AsyncOpenAI
+
+        connections = httpx2.Limits(
+            max_connections=self.concurrency, max_keepalive_connections=self.concurrency
+        )
+        return AsyncOpenAI(
+            api_key=self._key or "none",
+            base_url=self._base_url,
+            max_retries=0,  # retries are ours
+            timeout=self._patience.timeout_s,
+            http_client=httpx2.AsyncClient(limits=connections, timeout=self._patience.timeout_s),
+        )
+
+    @property
+    def _key(self) -> str | None:
+        if self._api_key_env is None:
+            return None
+        key = os.environ.get(self._api_key_env)
+        if not key:
+            raise EndpointError(
+                f"{self.model} at {self._base_url}: the environment variable {self._api_key_env} "
+                "(api_key_env) holds no key. Set it, or set api_key_env to null where the server "
+                "wants none."
+            )
+        return key
+
+    def _redacted(self, text: str) -> str:
+        key = os.environ.get(self._api_key_env) if self._api_key_env else None
+        return text.replace(key, "[key]") if key else text
+
+
+def estimated_usage(request: ChatRequest) -> Usage:
+    """Tokens of the prompt, about, and of the longest answer that is allowed."""
+    characters = sum(len(message.content) for message in request.messages)
+    longest = request.settings.get("max_tokens", request.settings.get("max_completion_tokens", 0))
+    return Usage(1.0, characters / CHARACTERS_PER_TOKEN, longest)
+
+
+def _record(kind: Any, values: Any) -> Any:
+    """A settings record from what a yaml gives, nothing or a mapping."""
+    if values is None:
+        return kind()
+    return kind(**values) if isinstance(values, Mapping) else values
+
+
+def _is_transient(error: BaseException) -> bool:
+    from openai import (
+        APIConnectionError,
+        APITimeoutError,
+        ConflictError,
+        InternalServerError,
+        RateLimitError,
+    )
+
+    if isinstance(error, RateLimitError):
+        return error.code != "insufficient_quota"
+    return isinstance(
+        error, APIConnectionError | APITimeoutError | InternalServerError | ConflictError
+    )
+
+
+def _wait_s(state: "RetryCallState") -> float:
+    from tenacity import wait_exponential_jitter
+
+    error = state.outcome.exception() if state.outcome else None
+    response = getattr(error, "response", None)
+    asked = response.headers.get("retry-after") if response is not None else None
+    if asked is not None and asked.replace(".", "", 1).isdigit():
+        return float(asked)
+    return float(wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)(state))
+
+
+def _hint(error: Exception) -> str:
+    hints = {
+        400: " Perhaps the model does not accept what `capabilities` says it does.",
+        401: " The key is wrong (api_key_env).",
+        403: " The key may not use this model.",
+        404: " Is the model's name right, and base_url?",
+    }
+    return hints.get(getattr(error, "status_code", 0), "")
+
+
+def _text(message: Any) -> str | None:
+    """What was said; of a message that calls a function instead, the call's arguments."""
+    calls = message.tool_calls or ([message] if getattr(message, "function_call", None) else [])
+    if message.content is None and calls:
+        called = getattr(calls[0], "function", None) or calls[0].function_call
+        return str(called.arguments)
+    text: str | None = message.content
+    return text
+
+
+def _top_logprobs(choice: Any) -> tuple[tuple[str, float], ...] | None:
+    if choice.logprobs is None or not choice.logprobs.content:
+        return None
+    first = choice.logprobs.content[0]
+    return tuple((top.token, top.logprob) for top in first.top_logprobs)

@@ -1,0 +1,111 @@
+"""What all judges share: sampling settings, requests, and a stop when too many answers fail."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farm.errors import DataError
+from farm.heartbeat import beat
+from farm.types import Message
+from simulators.chat.types import (
+    ChatModel,
+    ChatRequest,
+    Reply,
+    shared,
+    total_cost,
+    total_usage,
+)
+
+_FEWEST = 20
+"""Up to so many pairs, the tolerated number of unparsed answers is that of so many."""
+_EXAMPLES = 3
+
+
+class TooManyUnparsed(DataError):
+    """More answers than `max_unparsed` allows are no verdicts."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How a judge's answers are drawn."""
+
+    max_tokens: int
+    temperature: float | None = None
+    """None is the model's own."""
+    reasoning_effort: str | None = None
+    """How much a reasoning model may think first; None is the model's own, and right for others."""
+
+
+def sampling_of(values: Sampling | Mapping[str, Any]) -> Sampling:
+    """The record of what a yaml gives as a mapping."""
+    return Sampling(**values) if isinstance(values, Mapping) else values
+
+
+def request(
+    model: ChatModel,
+    messages: tuple[Message, ...],
+    sampling: Sampling,
+    parser_settings: Mapping[str, Any],
+    *,
+    seed: int,
+    draw: int,
+) -> ChatRequest:
+    """A request with what the model's capabilities allow of what is wanted."""
+    can = model.capabilities
+    settings: dict[str, Any] = {can.token_parameter: sampling.max_tokens, **parser_settings}
+    if can.temperature and sampling.temperature is not None:
+        settings["temperature"] = sampling.temperature
+    if sampling.reasoning_effort is not None:
+        settings["reasoning_effort"] = sampling.reasoning_effort
+    if can.seed:
+        settings["seed"] = seed
+    return ChatRequest(_turns(messages, can.system_role), settings, draw)
+
+
+def _turns(messages: tuple[Message, ...], system_role: bool) -> tuple[Message, ...]:
+    if system_role or messages[0].role != "system":
+        return messages
+    system, first, *rest = messages
+    return (Message("user", f"{system.content}\n\n{first.content}"), *rest)
+
+
+def bill(model: ChatModel, replies: Sequence[Reply], count: int) -> dict[str, Any]:
+    """The fields of a judgment that say who answered and what it took: its share, as one of
+    `count`, of the replies it came out of."""
+    cost_usd = total_cost([reply.cost_usd for reply in replies])
+    latencies = [reply.latency_s for reply in replies if reply.latency_s is not None]
+    return {
+        "raw": "\n\n".join(reply.text for reply in replies if reply.text is not None) or None,
+        "requested_model": model.model,
+        "model": replies[0].model,
+        "usage": shared(total_usage([reply.usage for reply in replies]), count),
+        "cost_usd": None if cost_usd is None else cost_usd / count,
+        "cached": all(reply.cached for reply in replies),
+        "latency_s": max(latencies, default=None),
+    }
+
+
+class Tally:
+    """Counts a judge's verdicts; raises TooManyUnparsed, with examples, once more than the share
+    `max_unparsed` of `total` failed. Failures to answer at all are not counted."""
+
+    def __init__(self, judge: str, max_unparsed: float, total: int) -> None:
+        self._judge = judge
+        self._max_unparsed = max_unparsed
+        self._total = total
+        self._examples: list[str] = []
+
+    def count(self, replies: Sequence[Reply], failed: int, pairs: int) -> None:
+        """Count the replies to one request on `pairs` pairs, `failed` of which got no verdict."""
+        if failed and any(reply.error is None for reply in replies):
+            self._examples += [repr((replies[-1].text or "")[:200])] * failed
+        paid = [r.cost_usd for r in replies if r.cost_usd is not None and not r.cached]
+        beat(pairs, {"cost_usd": sum(paid)} if paid else {})
+        if len(self._examples) > self._max_unparsed * max(self._total, _FEWEST):
+            examples = ", ".join(dict.fromkeys(self._examples[:_EXAMPLES]))
+            raise TooManyUnparsed(
+                f"{self._judge}: {len(self._examples)} of {self._total} verdicts cannot be read, "
+                f"more than max_unparsed={self._max_unparsed:g} allows. Examples: {examples}. What "
+                "was answered is in the cache, where there is one; a prompt and a parser that fit "
+                "the model, or a larger max_tokens, help."
+            )

@@ -1,0 +1,84 @@
+"""An LLM judge of single answers: a `Scorer`, which reaches learners as their reward."""
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import ClassVar
+
+import numpy as np
+
+from farm.protocols import FloatArray
+from farm.types import Instruction
+from simulators.chat.loop import ask_all
+from simulators.chat.types import ChatModel, ChatRequest, Reply
+from simulators.judges.asking import Sampling, Tally, request, sampling_of
+from simulators.judges.fences import fenced
+from simulators.judges.template import Template, answers_texts, load_template
+
+LOWEST, HIGHEST = 1, 10
+
+
+class Assessment:
+    """Scores an answer from 1 to 10 by one question, such as `assess_quality` or
+    `assess_following` (I-SHEEP, arXiv 2408.08072); NaN where the model gave no score.
+
+    Args: as those of `simulators.judges.judge.Judge`.
+    """
+
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"max_unparsed"})
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        prompt: str,
+        sampling: Sampling,
+        model: ChatModel,
+        max_unparsed: float = 0.05,
+    ) -> None:
+        self._name = name
+        self._prompt = prompt
+        self._sampling = sampling_of(sampling)
+        self._model = model
+        self._max_unparsed = max_unparsed
+        self._template  # noqa: B018 - a missing prompt file shows before anything is asked
+
+    def resolved(self) -> dict[str, str]:
+        """The hash of the prompt's text."""
+        return {"prompt": self._template.hash}
+
+    @cached_property
+    def _template(self) -> Template:
+        return load_template(self._prompt, {})
+
+    def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
+        """Scores [N] in 1..10. Raises as `Judge.annotate` does."""
+        tally = Tally(self._name, self._max_unparsed, len(completions))
+        scores = np.full(len(completions), np.nan)
+
+        def on_reply(index: int, reply: Reply) -> None:
+            score = None if reply.text is None else read_score(reply.text)
+            scores[index] = np.nan if score is None else score
+            tally.count([reply], int(score is None), 1)
+
+        requests = self._requests(instructions, completions)
+        ask_all(self._model, requests, len(completions), on_reply)
+        return scores
+
+    def _requests(
+        self, instructions: Sequence[Instruction], completions: Sequence[str]
+    ) -> Iterator[ChatRequest]:
+        for instruction, completion in zip(instructions, completions, strict=True):
+            texts = answers_texts(instruction.messages, [completion], ["1"])
+            messages = self._template.messages(fenced(texts, [instruction.id, completion]))
+            yield request(self._model, messages, self._sampling, {}, seed=0, draw=0)
+
+
+def read_score(text: str) -> float | None:
+    """The whole number nearest to what stands before `||`; None where it is not in 1..10."""
+    found = re.match(r"\s*(\d+(?:\.\d+)?)\s*\|\|", text)
+    if found is None:
+        return None
+    score = round(float(found[1]))
+    return float(score) if LOWEST <= score <= HIGHEST else None

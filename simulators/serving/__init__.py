@@ -1,0 +1,1 @@
+"""Annotators as models of an OpenAI-compatible endpoint, with faults on demand."""
