@@ -15,7 +15,7 @@ def judges(node: object) -> frozenset[str]:
 def _judges(node: object) -> Iterator[str]:
     if isinstance(node, Mapping):
         inner = [value for value in node.values() if isinstance(value, Mapping | list)]
-        named = [f"{key} {node[key]}" for key in _IDENTITY_KEYS if key in node]
+        named = [f"{key} {node[key]}" for key in _IDENTITY_KEYS if isinstance(node.get(key), str)]
         if named:
             yield from named
         elif "_target_" in node and not inner:

@@ -18,7 +18,7 @@ from rich.progress import (
 
 from farm.worker import Progress as StageProgress
 
-_SHOWN_METRICS = ("loss", "reward", "kl_to_start", "accuracy")
+_SHOWN_METRICS = ("loss", "reward", "kl_to_start", "accuracy", "cost_usd")
 
 
 class Console:

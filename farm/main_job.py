@@ -13,6 +13,7 @@ from farm.caveats import run_warnings
 from farm.cluster import Cluster
 from farm.config import build
 from farm.console import Console
+from farm.estimate import estimates
 from farm.measure import Figures, Measurement
 from farm.pipeline import Pipeline
 from farm.preflight import check_packages
@@ -52,6 +53,8 @@ def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: 
     pipeline = Pipeline(config, settings, planner)
     pipeline.ask_given_reference()
     _ = pipeline.policy
+    for estimate in estimates(config, settings, pipeline):
+        console.message(str(estimate))
     console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
     return 0
 

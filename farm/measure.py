@@ -51,7 +51,7 @@ class Measurement:
         self._excluded = excluded
         self._seed = seed
 
-    def figures(self, *, labels: int, cost_usd: float) -> Figures:
+    def figures(self, *, labels: int, cost_usd: float | None) -> Figures:
         """Evaluate all checkpoints, select one, and fill the final table."""
         import pandas as pd
 

@@ -86,11 +86,11 @@ class Pipeline:
         return starts[self._settings.start]()
 
     @cached_property
-    def judgments(self) -> Artifact:
-        """Labelled pairs of the start's own answers."""
+    def pairs(self) -> Artifact:
+        """The start's own answers, to be labelled two by two."""
         pairs = self._settings.pairs
         decoding = {**self._training_decoding, "temperature": pairs.temperature}
-        outputs = self._sample(
+        return self._sample(
             self.start,
             "preference",
             decoding,
@@ -98,11 +98,15 @@ class Pipeline:
             pairs.instructions,
             "pairs",
         )
+
+    @cached_property
+    def judgments(self) -> Artifact:
+        """Labelled pairs of the start's own answers."""
         step = Step(
             "judgments",
             "farm.stages.judgments:run",
             {"annotator": self._config["annotators"]["train"]},
-            {"outputs": outputs, "instructions": self.instructions},
+            {"outputs": self.pairs, "instructions": self.instructions},
             seed=self._seed("judgments"),
             label="judgments",
         )

@@ -171,6 +171,8 @@ class Configuration(Settings):
 
     data: InstructionSource
     model: ModelSource
+    endpoints: Mapping[str, Any]
+    """The chat models that LLM judges ask, by role."""
     annotators: AnnotatorNodes
     evaluators: EvaluatorNodes
     reward: RewardLearner | Scorer

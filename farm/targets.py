@@ -291,12 +291,12 @@ def _check_role(node: Mapping[str, Any], hint: Any, path: str) -> None:
 
 
 def _fits(cls: type[Any], hint: Any) -> bool:
+    if hint is Any or isinstance(hint, typing.TypeVar):
+        return True
     origin = typing.get_origin(hint) or hint
     if getattr(origin, "_is_protocol", False):
         return all(hasattr(cls, name) for name in _members(origin))
-    if inspect.isclass(origin):
-        return issubclass(cls, origin)
-    return hint is Any or isinstance(hint, typing.TypeVar)
+    return inspect.isclass(origin) and issubclass(cls, origin)
 
 
 def _members(protocol: Any) -> list[str]:

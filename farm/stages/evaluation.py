@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from farm.config import build
-from farm.data.records import make_pair
+from farm.data.records import make_pair, write_judgments
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import derive
 from farm.stages.instructions import load_split
 from farm.stages.job import Job, policy_path
+from farm.stages.labelling import Hearing, accounts, caveats
 from farm.stages.outputs import first_texts, load_completions
 from farm.stages.reward import load_scorer
-from farm.types import Decoding, Instruction, Pair, PolicyRef
+from farm.types import Decoding, Instruction, Judgment, Pair, PolicyRef
 
 STAGE_VERSION = 2  # see farm.builder.Step
 
@@ -34,15 +35,17 @@ def choose_reference(job: Job) -> dict[str, Any]:
     instructions = _instructions(job)
     baseline = first_texts(job.parents["temperature 1"], instructions)
     annotator = build(job.config["annotator"])
+    judging = _Judging(job)
     preferences = {}
     for temperature in job.config["temperatures"]:
         texts = first_texts(job.parents[f"temperature {temperature:g}"], instructions)
         pairs = _pairs(instructions, baseline, texts)
-        noise_free = _noise_free(annotator, pairs, job.seed)
+        noise_free = judging.noise_free(annotator, pairs, f"temperature {temperature:g}")
         preferences[float(temperature)] = 100 * float(np.nanmean(noise_free))
     return {
         "temperature": best_temperature(preferences),
         "pool_preference_over_temperature_1": {f"{t:g}": p for t, p in preferences.items()},
+        **judging.results,
     }
 
 
@@ -57,14 +60,17 @@ def evaluate(job: Job) -> dict[str, Any]:
     stopped = {c.instruction_id: c.stopped for c in load_completions(job.parents["outputs"])}
     annotator, judge = job.config["annotator"], job.config["judge"]
     clean = build(annotator)
+    judging = _Judging(job)
     items = {
         "instruction_id": [i.id for i in instructions],
         "category": [i.category for i in instructions],
         "output": texts,
         "stopped": [stopped[i.id] for i in instructions],
-        "preference": _verdicts(clean, pairs, job.seed),
+        "preference": judging.verdicts(clean, pairs, "clean"),
         "expectation": _expectation(clean, pairs),
-        "held_out": _noise_free(build(judge), pairs, job.seed) if judge else _nothing(pairs),
+        "held_out": judging.noise_free(build(judge), pairs, "held_out")
+        if judge
+        else _nothing(pairs),
         "gold": _gold(job.config["gold"], instructions, texts),
         "gold_reference": _gold(job.config["gold"], instructions, references),
         "proxy": _proxy(job, instructions, texts),
@@ -73,7 +79,7 @@ def evaluate(job: Job) -> dict[str, Any]:
         "kl": _kl(job, instructions),
     }
     pd.DataFrame(items).to_parquet(job.work / "items.parquet", index=False)
-    return {}
+    return judging.results
 
 
 def load_items(folder: Path) -> Any:
@@ -98,22 +104,40 @@ def _nothing(rows: Sequence[object]) -> FloatArray:
     return np.full(len(rows), np.nan)
 
 
-def _verdicts(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatArray:
-    judgments = annotator.annotate(pairs, seed=derive(seed, "verdict"))
-    return np.array([np.nan if j.preference is None else j.preference for j in judgments])
+class _Judging:
+    """Asks the judges of a job, keeps their judgments beside the figures, and their accounts."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._judgments: list[Judgment] = []
+        self._notes: list[str] = []
+
+    def verdicts(self, annotator: Annotator, pairs: Sequence[Pair], name: str) -> FloatArray:
+        """Preferences [N], NaN where there is no verdict."""
+        hearing = Hearing(self._job, len(pairs))
+        judgments = hearing.annotate(annotator, pairs, derive(self._job.seed, "verdict"))
+        write_judgments(judgments, self._job.work / f"judgments {name}.parquet")
+        self._judgments += judgments
+        self._notes += hearing.notes
+        return np.array([np.nan if j.preference is None else j.preference for j in judgments])
+
+    def noise_free(self, annotator: Annotator, pairs: Sequence[Pair], name: str) -> FloatArray:
+        """The exact expectation where the judge is a program, else its verdicts."""
+        if isinstance(annotator, ExactAnnotator):
+            return annotator.expectation(pairs)
+        return self.verdicts(annotator, pairs, name)
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """Accounts and notes, for the manifest."""
+        notes = [*self._notes, *caveats(self._judgments)]
+        return {**accounts(self._judgments), "notes": notes}
 
 
 def _expectation(annotator: object, pairs: Sequence[Pair]) -> FloatArray:
     if isinstance(annotator, ExactAnnotator):
         return annotator.expectation(pairs)
     return _nothing(pairs)
-
-
-def _noise_free(annotator: Annotator, pairs: Sequence[Pair], seed: int) -> FloatArray:
-    """The exact expectation where the judge is a program, else its verdicts."""
-    if isinstance(annotator, ExactAnnotator):
-        return annotator.expectation(pairs)
-    return _verdicts(annotator, pairs, seed)
 
 
 def _gold(

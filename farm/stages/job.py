@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from farm.artifacts import Store, check_fence, key_of, write_json
@@ -41,11 +42,13 @@ class Job:
         """Raise StoreError when another run has taken the work folder over."""
         check_fence(self.work, self.token)
 
-    def progress(self, step: int, total: int) -> None:
-        """Report progress without metrics."""
+    def progress(
+        self, step: int, total: int, metrics: Mapping[str, float] = MappingProxyType({})
+    ) -> None:
+        """Report progress; `metrics` are shown beside it."""
         self.check_fence()
         if self.on_progress is not None:
-            self.on_progress(step, total, {})
+            self.on_progress(step, total, metrics)
 
     def context(self) -> Context:
         """The context of a learner that trains in this job."""

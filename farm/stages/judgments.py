@@ -18,10 +18,11 @@ from farm.data.records import (
 from farm.errors import DataError
 from farm.stages.instructions import load_split
 from farm.stages.job import Job
+from farm.stages.labelling import Hearing, accounts, caveats
 from farm.stages.outputs import load_completions
 from farm.types import Judgment, LabeledPair, Pair
 
-STAGE_VERSION = 1  # see farm.builder.Step
+STAGE_VERSION = 2  # see farm.builder.Step
 
 _CHUNK = 4096
 
@@ -29,26 +30,22 @@ _CHUNK = 4096
 def run(job: Job) -> dict[str, Any]:
     """Label all pairs chunk by chunk; chunks that are already there are not asked for again."""
     annotator = build(job.config["annotator"])
-    pairs = _pairs(job.parents["outputs"], job.parents["instructions"])
+    pairs = pairs_of(job.parents["outputs"], job.parents["instructions"])
+    hearing = Hearing(job, len(pairs))
     write_pairs(pairs, job.work / "pairs.parquet")
     for number, chunk in enumerate(chunks(pairs, _CHUNK)):
         path = job.work / f"judgments-{number:05d}.parquet"
         if not path.exists():
-            judgments = annotator.annotate(chunk, seed=job.seed)
+            judgments = hearing.annotate(annotator, chunk, job.seed)
             if number == 0:  # before more is paid for
                 _check_verdicts(judgments)
             partial = path.with_suffix(".tmp")
             write_judgments(judgments, partial)
             job.check_fence()
             partial.replace(path)
-        job.progress(min((number + 1) * _CHUNK, len(pairs)), len(pairs))
+        hearing.done = min((number + 1) * _CHUNK, len(pairs))
     labels = [label.judgment for label in load_labels(job.work, job.parents["instructions"])]
-    return {
-        "labels": len(labels),
-        "no_verdict": sum(j.preference is None for j in labels),
-        "noised": sum(j.noised for j in labels),
-        "cost_usd": sum(j.cost_usd for j in labels),
-    }
+    return {**accounts(labels), "notes": [*hearing.notes, *caveats(labels)]}
 
 
 def _check_verdicts(judgments: Sequence[Judgment]) -> None:
@@ -71,7 +68,7 @@ def load_labels(folder: Path, instructions: Path) -> list[LabeledPair]:
     return [LabeledPair(pair, judgment) for pair, judgment in zip(pairs, judgments, strict=True)]
 
 
-def _pairs(outputs: Path, instructions: Path) -> list[Pair]:
+def pairs_of(outputs: Path, instructions: Path) -> list[Pair]:
     """Consecutive samples of one instruction, two by two, in canonical orientation, each once."""
     by_id = {i.id: i for i in load_split(instructions, "preference")}
     pairs: dict[str, Pair] = {}

@@ -1,11 +1,10 @@
 """AlpacaEval's annotator directories (`configs.yaml` and prompt files) over any chat model."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import yaml
+import yaml  # type: ignore[import-untyped]  # it ships without type information
 
 from farm.artifacts import content_hash
 from farm.data.records import chunks, tie
@@ -109,7 +108,7 @@ class AlpacaEvalAnnotator:
         def on_reply(index: int, reply: Reply) -> None:
             read = self._read_batch(reply, [pairs[row] for row in batches[index]], draw)
             judgments.update(zip(batches[index], read, strict=True))
-            tally.count(reply, sum(j.preference is None for j in read), len(read))
+            tally.count([reply], sum(j.preference is None for j in read), len(read))
 
         requests = (
             self._request([pairs[row] for row in batch], redraw(seed, draw), draw)
@@ -145,19 +144,22 @@ class AlpacaEvalAnnotator:
     def _verdicts(self, reply: Reply) -> Iterator[tuple[float | None, str | None]]:
         """Preference, or why there is none, of each pair of a batch, the padding included."""
         size = self._template.batch_size
+        if reply.error is not None:
+            return iter([(None, reply.error)] * size)
         try:
             labels = self._labels(reply)
         except Exception as error:  # whatever an answer does to a parser: it is no verdict
-            reason = reply.error or f"{type(error).__name__}: {error}"
-            return iter([(None, reason)] * size)
+            return iter([(None, f"{type(error).__name__}: {error}")] * size)
         if len(labels) != size:
             return iter([(None, f"{len(labels)} verdicts, expected {size}")] * size)
         return map(_preference, labels)
 
     def _labels(self, reply: Reply) -> list[Any]:
-        if reply.error is None and reply.text is None and not self._wants_reply:
+        if self._wants_reply:
+            return self._parser(reply)
+        if reply.text is None:
             raise ValueError(f"no text (finish reason {reply.finish_reason})")
-        return self._parser(reply if self._wants_reply else reply.text)
+        return self._parser(reply.text)
 
     def _check_logprobs(self, keywords: Mapping[str, Any], where: str) -> None:
         if not self._model.capabilities.logprobs:
@@ -229,13 +231,9 @@ def _settings(keywords: Mapping[str, Any]) -> tuple[Sampling, dict[str, Any]]:
 
 def _preference(label: Any) -> tuple[float | None, str | None]:
     """P(output_b is better) from a label, 0 being a tie; or why it is none."""
-    if isinstance(label, int | float) and label == 0:
-        return 0.5, None
-    if isinstance(label, int | float) and 1 <= label <= 2:
-        return float(label) - 1, None
-    shown = "no label" if label is None or _is_nan(label) else f"the label {label!r:.80}"
-    return None, f"{shown}, expected 0 or a number from 1 to 2"
-
-
-def _is_nan(label: Any) -> bool:
-    return isinstance(label, float) and math.isnan(label)
+    if isinstance(label, int | float) and label is not False:
+        if label == 0:
+            return 0.5, None
+        if 1 <= label <= 2:
+            return float(label) - 1, None
+    return None, f"the label {label!r:.80}, expected 0 or a number from 1 to 2"

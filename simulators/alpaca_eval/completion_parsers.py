@@ -6,6 +6,7 @@ it cannot read; whoever calls it takes that as no verdict.
 """
 
 import ast
+import inspect
 import json
 import math
 import re
@@ -23,7 +24,7 @@ def regex_parser(completion: str, outputs_to_match: Mapping[Any, str]) -> list[A
     """The keys whose patterns match, in the order of the matches; of two that match at one place,
     the key that is listed first."""
     patterns = {label: re.compile(pattern) for label, pattern in outputs_to_match.items()}
-    labels = []
+    labels: list[Any] = []
     rest = completion
     while True:
         found = [(m.start(), label, m) for label, p in patterns.items() if (m := p.search(rest))]
@@ -139,12 +140,17 @@ PARSERS: Mapping[str, Parser] = {
 
 def find_parser(name: str, keywords: Mapping[str, Any]) -> Parser:
     """The parser of that name with its keywords bound; it raises ValueError on an empty answer.
-    Raises ConfigError for a name that is none, or for keywords that cannot be."""
-    for named in (name, *keywords.get("parsers_to_kwargs", ())):
+    Raises ConfigError for a name that is none, or for keywords that the parser does not take."""
+    steps: Mapping[str, Any] = keywords.get("parsers_to_kwargs", {})
+    for named, bound in ((name, keywords), *steps.items()):
         if named not in PARSERS:
             raise ConfigError(
                 f"fn_completion_parser: there is no parser {named}; there are {', '.join(PARSERS)}."
             )
+        try:
+            inspect.signature(PARSERS[named]).bind("", **bound)
+        except TypeError as error:
+            raise ConfigError(f"completion_parser_kwargs of {named}: {error}.") from None
     parser = partial(PARSERS[name], **keywords)
     return lambda completion: parser(_not_empty(completion))
 

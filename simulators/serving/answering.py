@@ -5,23 +5,22 @@ texts between the fences of its last turn are the pairs.
 """
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from itertools import combinations
 from typing import Any, NamedTuple, Protocol
 
 from farm.config import build
 from farm.data.records import make_instruction, make_pair
-from farm.errors import ConfigError
+from farm.errors import ConfigError, FarmError
 from farm.protocols import Annotator
 from farm.targets import nodes
-from farm.types import Message, Pair
+from farm.types import Instruction, Message
 from simulators.judges.fences import Text, read_fenced
 from simulators.judges.parsers import (
     JsonVerdicts,
-    Labels,
     Letter,
     Numbered,
     Parser,
@@ -29,6 +28,7 @@ from simulators.judges.parsers import (
     Reasoned,
     Verdict,
 )
+from simulators.judges.ranking import write_ranking
 from simulators.judges.template import load_template
 
 NO_VERDICT = "I cannot tell."
@@ -55,8 +55,8 @@ class Answer(NamedTuple):
 class Skill(Protocol):
     """How a kind of prompt is answered."""
 
-    labels: Labels
-    """What its answers are called."""
+    labels: Mapping[str, str]
+    """What stands for the placeholders of the system text."""
 
     def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
         """The answer on a prompt's fenced texts. Raises Refusal for texts that are none of its."""
@@ -67,23 +67,49 @@ class Compares:
     """Answers prompts that show pairs, in the words that their parser reads."""
 
     def __init__(self, parser: Parser) -> None:
-        self.labels = parser.labels
+        self.labels: Mapping[str, str] = parser.labels._asdict()
         self._parser = parser
 
     def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
         """The annotator's verdicts; NO_VERDICT where one is missing."""
-        judgments = annotator.annotate(_pairs(texts, self.labels), seed=seed)
-        preferences = [judgment.preference for judgment in judgments]
-        if None in preferences:
+        labels = self._parser.labels
+        pairs = [
+            make_pair(instruction, *answers) for instruction, answers in _material(texts, labels)
+        ]
+        judgments = annotator.annotate(pairs, seed=seed)
+        preferences = [j.preference for j in judgments if j.preference is not None]
+        if len(preferences) < len(pairs):
             return Answer(NO_VERDICT)
         verdicts = [
             Verdict(j.preference, j.explanation, j.strength, j.attributes) for j in judgments
         ]
         content = self._parser.write(verdicts)
-        second = preferences[0]
-        if second is None or content not in self.labels:
+        if content not in labels:
             return Answer(content)
-        return Answer(content, tuple(zip(self.labels, (1 - second, second), strict=True)))
+        shares = (1 - preferences[0], preferences[0])
+        return Answer(content, tuple(zip(labels, shares, strict=True)))
+
+
+class Ranks:
+    """Answers the prompt that shows several answers to one request."""
+
+    labels: Mapping[str, str] = {}
+
+    def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
+        """The answers by how often each is preferred to another; NO_VERDICT where one comparison
+        has none."""
+        shown = sum(text.name.startswith("answer ") for text in texts)
+        [(instruction, answers)] = _material(texts, [str(n) for n in range(1, shown + 1)])
+        duels = list(combinations(range(shown), 2))
+        pairs = [make_pair(instruction, answers[i], answers[j]) for i, j in duels]
+        wins = [0.0] * shown
+        for (i, j), judgment in zip(duels, annotator.annotate(pairs, seed=seed), strict=True):
+            if judgment.preference is None:
+                return Answer(NO_VERDICT)
+            wins[i] += 1 - judgment.preference
+            wins[j] += judgment.preference
+        best_first = sorted(range(shown), key=lambda number: -wins[number])
+        return Answer(write_ranking([best_first.index(number) for number in range(shown)]))
 
 
 def _skills() -> dict[str, Skill]:
@@ -94,18 +120,15 @@ def _skills() -> dict[str, Skill]:
         "numbered": Compares(Numbered()),
         "json": Compares(JsonVerdicts()),
         "ratings": Compares(Ratings()),
+        "ranking": Ranks(),
     }
 
 
 @cache
 def _understood() -> dict[str, Skill]:
     """Skills by the system text that asks for them."""
-    return {
-        load_template(name, {"first": skill.labels.first, "second": skill.labels.second}).system: (
-            skill
-        )
-        for name, skill in _skills().items()
-    }
+    skills = _skills().items()
+    return {load_template(name, skill.labels).system: skill for name, skill in skills}
 
 
 # ------------------------------------------------------------------------------------ reading
@@ -180,14 +203,16 @@ def _skill(messages: Sequence[Message]) -> Skill:
 _NAME = re.compile(r"(?:pair (\d+) )?(?:answer (\S+)|(system|user|assistant))")
 
 
-def _pairs(texts: Sequence[Text], labels: Labels) -> list[Pair]:
-    """The pairs that a prompt shows; output_a is what is shown first."""
+def _material(
+    texts: Sequence[Text], labels: Sequence[str]
+) -> list[tuple[Instruction, tuple[str, ...]]]:
+    """What a prompt shows: each instruction, and the answers to it in the labels' order."""
     turns: dict[str, list[Message]] = {}
     answers: dict[str, dict[str, str]] = {}
     for name, text in texts:
         found = _NAME.fullmatch(name)
         if found is None:
-            raise _invalid(f"`{name}` names no text of a pair.")
+            raise _invalid(f"`{name}` names no text of a prompt.")
         number, label, role = found[1] or "", found[2], found[3]
         if role is None:
             answers.setdefault(number, {})[label] = text
@@ -195,11 +220,11 @@ def _pairs(texts: Sequence[Text], labels: Labels) -> list[Pair]:
             turns.setdefault(number, []).append(Message(role, text))
     if not turns or any(answers.get(number, {}).keys() != set(labels) for number in turns):
         raise _invalid(
-            "The last turn must show pairs between fences (simulators/judges/fences.py): a request "
-            f"and the answers {labels.first} and {labels.second} to it."
+            "The last turn must show, between fences (simulators/judges/fences.py), a request and "
+            f"the answers {' and '.join(labels) or '1, 2 and so on'} to it."
         )
     return [
-        make_pair(make_instruction(messages), *(answers[number][label] for label in labels))
+        (make_instruction(messages), tuple(answers[number][label] for label in labels))
         for number, messages in turns.items()
     ]
 
@@ -227,7 +252,8 @@ def models_of(annotators: Mapping[str, Any]) -> dict[str, Annotator]:
 def answer(question: Question, models: Mapping[str, Annotator], seed: int) -> Answer:
     """What the model that is asked for says; `seed` is used where the question names none.
 
-    Raises Refusal for a model that is not there and for a prompt that is not understood.
+    Raises Refusal for a model that is not there, for a prompt that is not understood, and where
+    the annotator cannot answer.
     """
     if question.model not in models:
         raise Refusal(
@@ -236,43 +262,10 @@ def answer(question: Question, models: Mapping[str, Annotator], seed: int) -> An
             "model_not_found",
         )
     skill = _skill(question.messages)
-    texts = read_fenced(question.messages[-1].content)
+    asked = next((m.content for m in reversed(question.messages) if m.role == "user"), "")
+    texts = read_fenced(asked)
     seed = seed if question.seed is None else question.seed
-    return skill.answer(texts, models[question.model], seed)
-
-
-def completion(answer: Answer, question: Question, identity: str, created: int) -> dict[str, Any]:
-    """The answer in OpenAI's form; a token is four characters."""
-    prompt = sum(len(message.content) for message in question.messages) // 4
-    said = len(answer.content) // 4
-    choice = {
-        "index": 0,
-        "message": {"role": "assistant", "content": answer.content, "refusal": None},
-        "logprobs": _logprobs(answer, question.top_logprobs),
-        "finish_reason": "stop",
-    }
-    return {
-        "id": f"chatcmpl-{identity}",
-        "object": "chat.completion",
-        "created": created,
-        "model": question.model,
-        "choices": [choice],
-        "usage": {
-            "prompt_tokens": prompt,
-            "completion_tokens": said,
-            "total_tokens": prompt + said,
-        },
-    }
-
-
-def _logprobs(answer: Answer, top: int | None) -> dict[str, Any] | None:
-    """Log-probabilities (nats) of the labels, likeliest first; impossible ones are left out."""
-    if top is None or not answer.shares:
-        return None
-    ranked = sorted(answer.shares, key=lambda share: share[1], reverse=True)
-    tokens = [
-        {"token": label, "logprob": math.log(share), "bytes": list(label.encode())}
-        for label, share in ranked
-        if share > 0
-    ]
-    return {"content": [{**tokens[0], "top_logprobs": tokens[:top]}], "refusal": None}
+    try:
+        return skill.answer(texts, models[question.model], seed)
+    except FarmError as error:
+        raise Refusal(500, f"{question.model} cannot answer: {error}", "annotator_error") from None

@@ -2,12 +2,13 @@
 
 import asyncio
 import hashlib
+import math
 import os
 import secrets
 import time
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -23,14 +24,15 @@ from simulators.serving.answering import (
     Question,
     Refusal,
     answer,
-    completion,
     models_of,
     read_question,
 )
-from simulators.serving.faults import Fate
+from simulators.serving.faults import Fate, Outcome
 from simulators.serving.settings import ServeSettings
 
 _GARBAGE = Answer("The weather is fine, and so are forty-two of the spoons.")
+_KINDS = {429: "rate_limit_error", 500: "server_error"}
+"""What OpenAI calls the type of an error, by status; all others are the request's."""
 
 
 def make_app(config: Mapping[str, Any]) -> Starlette:
@@ -43,7 +45,6 @@ def make_app(config: Mapping[str, Any]) -> Starlette:
             Route("/v1/chat/completions", service.chat, methods=["POST"]),
             Route("/stats", service.stats),
         ],
-        exception_handlers={Refusal: service.refuse},
     )
 
 
@@ -58,38 +59,145 @@ class _Service:
         self._key = _key(settings.api_key_env)
         self._outcomes: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
-        """How often each body was answered, with sense or without: what a client pays for."""
 
     async def models(self, request: Request) -> Response:
         """The list of models."""
-        self._admit(request)
         rows = [
             {"id": name, "object": "model", "created": 0, "owned_by": "simulators"}
             for name in self._models
         ]
-        return JSONResponse({"object": "list", "data": rows})
+        return self._refusal(request) or JSONResponse({"object": "list", "data": rows})
 
     async def stats(self, request: Request) -> Response:
-        """Attempts by what became of them, and bodies that were answered more than once."""
+        """How many attempts met which end, and how many bodies were answered (and would have been
+        paid for) more than once."""
         again = sum(count > 1 for count in self._answered.values())
-        return JSONResponse({**self._outcomes, "bodies_answered_again": again})
+        counts = {kind: self._outcomes[kind] for kind in (*get_args(Outcome), "refused")}
+        return JSONResponse({**counts, "bodies_answered_again": again})
 
     async def chat(self, request: Request) -> Response:
-        """A completion, or a fault."""
-        self._admit(request)
+        """A completion, a refusal or a fault."""
         body = await request.body()
-        outcome = self._fate.decide(body)
         await asyncio.sleep(self._faults.latency_s)
-        match outcome:
-            case "429":
-                response = self._slow_down()
-            case "500":
-                response = _error(500, "The server had an error (a fault on demand).", "500")
-            case "hung":
-                response = _BrokenOff(self._faults.hang_s)
-            case "reset":
-                response = _BrokenOff(0.0)
-            case "answered" | "garbage":
-                response = await self._complete(body, garbage=outcome == "garbage")
+        refusal = self._refusal(request)
+        if refusal is not None:
+            return refusal
+        outcome = self._fate.decide(body)
+        if outcome in ("answered", "garbage"):
+            return await self._complete(body, outcome)
         self._outcomes[outcome] += 1
-        return response
+        return self._fault(outcome)
+
+    async def _complete(self, body: bytes, outcome: Outcome) -> Response:
+        try:
+            question = read_question(body)
+            # In a thread, since an annotator may itself wait for a chat model.
+            said = await run_in_threadpool(answer, question, self._models, self._seed)
+        except Refusal as refusal:
+            self._outcomes["refused"] += 1
+            return _error(refusal.status, str(refusal), refusal.code)
+        self._outcomes[outcome] += 1
+        identity = hashlib.sha256(body).hexdigest()[:24]
+        self._answered[identity] += 1
+        if outcome == "garbage":
+            said = _GARBAGE
+        return JSONResponse(_completion(said, question, identity, int(time.time())))
+
+    def _fault(self, outcome: Outcome) -> Response:
+        if outcome == "429":
+            wait_s = self._faults.retry_after_s
+            headers = {} if wait_s is None else {"retry-after": f"{wait_s:g}"}
+            return _error(429, "Too many requests.", "rate_limit_exceeded", headers)
+        if outcome == "500":
+            return _error(500, "The server had an error: a fault on demand.", "server_error")
+        return _BrokenOff(self._faults.hang_s if outcome == "hung" else 0.0)
+
+    def _refusal(self, request: Request) -> Response | None:
+        """The answer to a request with the wrong key; it quotes the key, as OpenAI's does."""
+        if self._key is None:
+            return None
+        sent = request.headers.get("authorization", "").removeprefix("Bearer ")
+        if secrets.compare_digest(sent.encode(), self._key.encode()):
+            return None
+        self._outcomes["refused"] += 1
+        return _error(401, f"Incorrect API key provided: {sent}.", "invalid_api_key")
+
+
+def _key(variable: str | None) -> str | None:
+    if variable is None:
+        return None
+    key = os.environ.get(variable)
+    if not key:
+        raise ConfigError(
+            f"api_key_env={variable}: that environment variable holds no key. Set it, or set "
+            "api_key_env to null to ask for none."
+        )
+    return key
+
+
+def _completion(answer: Answer, question: Question, identity: str, created: int) -> dict[str, Any]:
+    """The answer in OpenAI's form; a token is four characters."""
+    prompt = sum(len(message.content) for message in question.messages) // 4
+    said = len(answer.content) // 4
+    choice = {
+        "index": 0,
+        "message": {"role": "assistant", "content": answer.content, "refusal": None},
+        "logprobs": _logprobs(answer, question.top_logprobs),
+        "finish_reason": "stop",
+    }
+    return {
+        "id": f"chatcmpl-{identity}",
+        "object": "chat.completion",
+        "created": created,
+        "model": question.model,
+        "choices": [choice],
+        "usage": {
+            "prompt_tokens": prompt,
+            "completion_tokens": said,
+            "total_tokens": prompt + said,
+        },
+    }
+
+
+def _logprobs(answer: Answer, top: int | None) -> dict[str, Any] | None:
+    """Log-probabilities (nats) of the labels, likeliest first; impossible ones are left out."""
+    if top is None or not answer.shares:
+        return None
+    ranked = sorted(answer.shares, key=lambda share: share[1], reverse=True)
+    tokens = [
+        {"token": label, "logprob": math.log(share), "bytes": list(label.encode())}
+        for label, share in ranked
+        if share > 0
+    ]
+    return {"content": [{**tokens[0], "top_logprobs": tokens[:top]}], "refusal": None}
+
+
+def _error(
+    status: int, message: str, code: str, headers: Mapping[str, str] | None = None
+) -> JSONResponse:
+    """An error in OpenAI's form."""
+    error = {
+        "message": message,
+        "type": _KINDS.get(status, "invalid_request_error"),
+        "param": None,
+        "code": code,
+    }
+    return JSONResponse({"error": error}, status, headers)
+
+
+class _BrokenOff(Response):
+    """No answer: after a while, or once the client has left, the connection is closed."""
+
+    def __init__(self, after_s: float) -> None:
+        super().__init__()
+        self._after_s = after_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Promise a body and send none: all that ASGI has to make a server close a connection."""
+        try:
+            async with asyncio.timeout(self._after_s):
+                while (await receive())["type"] != "http.disconnect":
+                    pass
+        except (TimeoutError, asyncio.CancelledError):  # the latter when the server ends
+            headers = [(b"content-length", b"1")]
+            await send({"type": "http.response.start", "status": 200, "headers": headers})

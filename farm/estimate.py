@@ -1,0 +1,104 @@
+"""What annotation will take, before anything is paid (`dry_run=true`)."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from farm.config import build, unpaid
+from farm.data.records import make_pair
+from farm.pipeline import Pipeline
+from farm.settings import Settings
+from farm.stages.instructions import load_split
+from farm.stages.judgments import pairs_of
+from farm.stages.labelling import accounts
+from farm.types import Instruction, Pair, SplitName
+
+_CHARACTERS_PER_TOKEN = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Of one use of annotators that are paid for."""
+
+    what: str
+    pairs: int
+    requests: float
+    prompt_tokens: float
+    completion_tokens: float
+    """At most: as many as the judges may write."""
+    usd: float | None
+    """What is not in a cache yet; None where a price is not known."""
+    sampled: bool
+    """Whether the answers are there already; if not, the longest possible ones are assumed."""
+
+    def __str__(self) -> str:
+        usd = "price not known (give the endpoint a `price`)" if self.usd is None else None
+        answers = "" if self.sampled else "; answers not sampled yet, assumed as long as allowed"
+        return (
+            f"  {self.what}: {self.pairs:,} pairs, {self.requests:,.0f} requests still to pay, "
+            f"about {self.prompt_tokens:,.0f} prompt and at most {self.completion_tokens:,.0f} "
+            f"new tokens, {usd or f'at most ${self.usd:,.2f}'}{answers}"
+        )
+
+
+def estimates(
+    config: Mapping[str, Any], settings: Settings, pipeline: Pipeline
+) -> Iterator[Estimate]:
+    """What labelling takes, and judging one policy on `validation`; programs are free and give
+    none."""
+    annotators, judge = config["annotators"], config["evaluators"]["judge"]
+    if _is_paid(annotators["train"]):
+        pairs, sampled = _label_pairs(config, settings, pipeline)
+        yield _estimate("labels (annotators.train)", annotators["train"], pairs, sampled)
+    for name, node in (("annotators.clean", annotators["clean"]), ("evaluators.judge", judge)):
+        if node is not None and _is_paid(node):
+            rows = _instructions(config, pipeline, "validation", pipeline.limit("validation"))
+            pairs = [_longest_pair(row, settings, 0) for row in rows]
+            yield _estimate(f"judging one policy on validation ({name})", node, pairs, False)
+
+
+def _is_paid(node: Mapping[str, Any]) -> bool:
+    return bool(unpaid(node) != node)
+
+
+def _estimate(what: str, node: Mapping[str, Any], pairs: Sequence[Pair], sampled: bool) -> Estimate:
+    judgments = build(unpaid(node)).annotate(pairs, seed=0)
+    bill = accounts([judgment for judgment in judgments if not judgment.cached])
+    return Estimate(
+        what,
+        len(pairs),
+        bill["requests"],
+        bill["prompt_tokens"],
+        bill["completion_tokens"],
+        bill["cost_usd"],
+        sampled,
+    )
+
+
+def _label_pairs(
+    config: Mapping[str, Any], settings: Settings, pipeline: Pipeline
+) -> tuple[list[Pair], bool]:
+    """The pairs to label, and whether they are the real ones."""
+    if pipeline.pairs.path.exists():
+        return pairs_of(pipeline.pairs.path, pipeline.instructions.path), True
+    rows = _instructions(config, pipeline, "preference", settings.pairs.instructions)
+    numbers = range(settings.pairs.per_instruction)
+    return [_longest_pair(row, settings, number) for row in rows for number in numbers], False
+
+
+def _instructions(
+    config: Mapping[str, Any], pipeline: Pipeline, split: SplitName, limit: int | None
+) -> Sequence[Instruction]:
+    if pipeline.instructions.path.exists():
+        return load_split(pipeline.instructions.path, split, limit)
+    for_measuring = ("gold", "headline_excludes")
+    node = {key: value for key, value in config["data"].items() if key not in for_measuring}
+    rows: Sequence[Instruction] = build(node).load()[split]
+    return rows[:limit]
+
+
+def _longest_pair(instruction: Instruction, settings: Settings, number: int) -> Pair:
+    """A pair of stand-ins with as many characters as the policy may write."""
+    length = settings.decoding.max_new_tokens * _CHARACTERS_PER_TOKEN
+    a, b = (f"{number} {letter} ".ljust(length, letter) for letter in "ab")
+    return make_pair(instruction, a, b)

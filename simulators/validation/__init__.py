@@ -1,0 +1,1 @@
+"""Annotators held against labels, and against each other."""
