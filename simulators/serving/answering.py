@@ -154,8 +154,8 @@ def read_question(body: bytes) -> Question:
     if request.get("stream") or request.get("n") not in (None, 1):
         raise _invalid("One answer at once is all there is: leave out `stream`, and `n` above 1.")
     seed, top = request.get("seed"), request.get("top_logprobs") or 0
-    if not isinstance(seed, int | None) or not isinstance(top, int):
-        raise _invalid("`seed` and `top_logprobs` are whole numbers.")
+    if not isinstance(seed, int | None) or not isinstance(top, int) or top < 0:
+        raise _invalid("`seed` and `top_logprobs` are whole numbers, the latter 0 or more.")
     logprobs = top if request.get("logprobs") else None
     return Question(request["model"], _messages(request.get("messages")), seed, logprobs)
 
@@ -218,7 +218,8 @@ def _material(
             answers.setdefault(number, {})[label] = text
         else:
             turns.setdefault(number, []).append(Message(role, text))
-    if not turns or any(answers.get(number, {}).keys() != set(labels) for number in turns):
+    complete = all(answers.get(number, {}).keys() == set(labels) for number in turns)
+    if not turns or not labels or not complete:
         raise _invalid(
             "The last turn must show, between fences (simulators/judges/fences.py), a request and "
             f"the answers {' and '.join(labels) or '1, 2 and so on'} to it."

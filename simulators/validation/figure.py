@@ -69,7 +69,7 @@ def _points(
     axes.errorbar(
         middle, heights, xerr=[middle - low, high - middle], label=row["name"], linestyle="none",
         color=plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)],
-        marker=_MARKERS[place % len(_MARKERS)], markersize=5, capsize=2.5,
+        marker=_MARKERS[place % len(_MARKERS)], markersize=5, capsize=2.5, clip_on=False,
     )  # fmt: skip
 
 

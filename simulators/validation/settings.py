@@ -56,3 +56,5 @@ class ValidateConfiguration(ValidateSettings):
     """All top-level keys, with what each must be. Never instantiated."""
 
     annotators: AnnotatorNodes
+    endpoints: Mapping[str, Any]
+    """What yaml files refer to; nothing is built from it alone."""

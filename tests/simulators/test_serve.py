@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,9 @@ from farm.data.barnyard.source import Barnyard
 from farm.data.records import make_pair, user_instruction
 from farm.errors import ConfigError
 from farm.protocols import Annotator
-from farm.types import Pair
+from farm.types import Judgment, Pair
 from simulators.chat.endpoint import Endpoint
-from simulators.chat.types import Capabilities, EndpointError
+from simulators.chat.types import Capabilities, EndpointError, Reply
 from simulators.judges.asking import Sampling
 from simulators.judges.judge import Judge
 from simulators.judges.parsers import (
@@ -184,6 +184,26 @@ def test_log_probabilities_are_the_preference(base_url: str, pairs: list[Pair]) 
     assert ask(base_url, pairs[0]).choices[0].logprobs is None
 
 
+class Undecided:
+    """Prefers the second answer with probability p."""
+
+    def __init__(self, p: float) -> None:
+        self._p = p
+
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
+        return [Judgment(pair.id, self._p, "undecided", "ab") for pair in pairs]
+
+
+@pytest.mark.parametrize("p", [0.0, 0.3, 0.5, 0.8, 1.0])
+def test_soft_preferences_come_through(p: float, pairs: list[Pair]) -> None:
+    annotators = {"clean": {"_target_": f"{__name__}.Undecided", "p": p}}
+    with serving(make_app({**plain(compose((), SERVE)), "annotators": annotators})) as url:
+        [judgment] = judge(endpoint(url), "letter", Letter()).annotate(pairs[:1], seed=0)
+        content = ask(url, pairs[0]).choices[0].message.content
+    assert judgment.preference == pytest.approx(p)
+    assert content == ("Q" if p > 0.5 else "P")
+
+
 def test_a_pair_that_nobody_can_judge(base_url: str) -> None:
     pair = make_pair(user_instruction("what is 3 + 4 ?"), "7", "8")
     reply = ask(base_url, pair, logprobs=True, top_logprobs=5)
@@ -286,8 +306,6 @@ def test_garbage_is_the_same_at_each_attempt(pairs: list[Pair]) -> None:
 
 
 def parsed(text: str) -> list[Verdict]:
-    from simulators.chat.types import Reply
-
     parsers: list[Parser] = [Letter(), Reasoned(), Numbered(), JsonVerdicts(), Ratings()]
     return [verdict for parser in parsers for verdict in parser.parse(Reply(text), 1)]
 
