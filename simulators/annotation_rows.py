@@ -25,13 +25,19 @@ def read_judged(path: Path) -> Iterator[tuple[Pair, Judgment]]:
     recorder's lines. Raises DataError naming file and row."""
     for place, row in read_table(path):
         try:
-            yield read_line(row) if "judgment" in row else judged_of(row)
+            yield _judged(row)
         except (RowError, KeyError, TypeError, ValueError) as error:
             raise DataError(
                 f"{place}: {error!r}. Right would be a row with `instruction`, `output_1`, "
                 "`output_2` and `preference` from 1 to 2, or a line that "
                 "simulators.recorder.Recorder wrote."
             ) from error
+
+
+def _judged(row: Any) -> tuple[Pair, Judgment]:
+    if isinstance(row, RowError):
+        raise row
+    return read_line(row) if "judgment" in row else judged_of(row)
 
 
 def judged_of(row: Any) -> tuple[Pair, Judgment]:

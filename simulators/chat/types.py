@@ -1,7 +1,7 @@
 """What a judge asks a chat model, and what comes back."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
 from farm.errors import FarmError
@@ -83,7 +83,9 @@ def shared(usage: Usage | None, count: int) -> Usage | None:
     """A request's usage as the share of each of `count` judgments."""
     if usage is None:
         return None
-    return Usage(*(value / count for value in asdict(usage).values()))
+    return Usage(
+        usage.requests / count, usage.prompt_tokens / count, usage.completion_tokens / count
+    )
 
 
 def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
@@ -92,7 +94,9 @@ def total_usage(usages: Sequence[Usage | None]) -> Usage | None:
     if not known:
         return None
     return Usage(
-        *(sum(values) for values in zip(*(asdict(u).values() for u in known), strict=True))
+        sum(usage.requests for usage in known),
+        sum(usage.prompt_tokens for usage in known),
+        sum(usage.completion_tokens for usage in known),
     )
 
 

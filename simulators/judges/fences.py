@@ -28,6 +28,8 @@ class Text(NamedTuple):
 
 def inert(text: str) -> str:
     """The text with chat markers split by a space, so that no server takes them for turns."""
+    if "<" not in text and ">" not in text and "[" not in text:  # most texts, and quickly seen
+        return text
     return _CHAT_MARKERS.sub(lambda found: f"{found[0]} " if found[0] in "<[" else " >", text)
 
 

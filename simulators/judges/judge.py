@@ -1,7 +1,6 @@
 """An LLM judge of pairs."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
@@ -162,7 +161,7 @@ def _combined(verdicts: Sequence[Verdict]) -> dict[str, Any]:
     """The fields of a judgment that are the verdict: the only one, or the mean of those samples
     that gave one."""
     if len(verdicts) == 1:
-        return asdict(verdicts[0])
+        return {name: getattr(verdicts[0], name) for name in Verdict.__slots__}
     votes = tuple(v.preference for v in verdicts if v.preference is not None)
     if not votes:
         return {"preference": None, "error": verdicts[0].error}

@@ -42,3 +42,5 @@ class ServeConfiguration(ServeSettings):
     """All top-level keys, with what each must be. Never instantiated."""
 
     annotators: AnnotatorNodes
+    endpoints: Mapping[str, Any]
+    """Whom LLM judges ask, by name."""

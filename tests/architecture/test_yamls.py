@@ -16,7 +16,13 @@ CONF = ROOT / "conf"
 OWNERS = (CONF / "experiment", CONF / "model")
 """Groups whose choices set keys of other groups, in folders of their own."""
 CHOICES = [path for path in YAMLS if path.parent != CONF]
-GIVEN = {"data.path": "rows.jsonl", "model.path": "folder", "reward.function": "math:dist"}
+GIVEN = {
+    "data.path": "rows.jsonl",
+    "endpoints.strong.model.model": "llama",
+    "endpoints.strong.model.path": "folder",
+    "model.path": "folder",
+    "reward.function": "math:dist",
+}
 """Values for the keys that yaml files leave to the user."""
 NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
 """A gold scorer is chosen for data that brings none of its own."""
@@ -31,10 +37,16 @@ def _group(path: Path) -> str:
 
 
 def _must_be_given(path: Path) -> Iterator[str]:
-    for key, value in (yaml.safe_load(path.read_text()) or {}).items():
-        if value == "???":
-            path_of_key = f"{_group(path)}.{key}"
-            yield f"{path_of_key}={GIVEN[path_of_key]}"
+    for key in _open_keys(yaml.safe_load(path.read_text()), _group(path)):
+        yield f"{key}={GIVEN[key]}"
+
+
+def _open_keys(value: object, key: str) -> Iterator[str]:
+    if value == "???":
+        yield key
+    if isinstance(value, dict):
+        for name, entry in value.items():
+            yield from _open_keys(entry, f"{key}.{name}")
 
 
 def _overrides(path: Path) -> list[str]:

@@ -219,6 +219,19 @@ def test_the_seed_decides(base_url: str, pairs: list[Pair]) -> None:
     assert said() == said(seed=0) == said(seed=0)
 
 
+def test_an_llm_judge_is_served_too(
+    base_url: str, pairs: list[Pair], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    strong = "endpoints.strong.model"
+    here = [f"{strong}.base_url={base_url}", f"{strong}.model=clean", f"{strong}.api_key_env=null"]
+    with served("annotators=judge", f"runs_dir={tmp_path}", *here) as url:
+        assert ask(url, pairs[0], "judge").choices[0].message.content in ("P", "Q")
+    no_key = pytest.raises(openai.InternalServerError, match="OPENAI_API_KEY")
+    with served("annotators=judge", f"runs_dir={tmp_path}") as url, no_key:
+        ask(url, pairs[0])
+
+
 # ------------------------------------------------------------------------ what is not answered
 
 
