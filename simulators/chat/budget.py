@@ -28,8 +28,8 @@ class _Spending(NamedTuple):
 class Budget:
     """Asks while dollars, calls and tokens last; afterwards every request comes back with an error
     that says so, and a note tells the run's readers. A request in flight counts with an estimate
-    until its bill is known, so what is spent can exceed the budget by the estimate's error. What a cache around it answers never gets here
-    and is free.
+    until its bill is known, so what is spent can exceed the budget by the estimate's error. What a
+    cache around it answers never gets here and is free.
 
     What was spent is kept in the file `ledger` (SQLite), so that a run that is started again goes
     on with what is left. Raises ConfigError where nothing is limited, or dollars are and the model

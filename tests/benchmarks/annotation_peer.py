@@ -23,7 +23,9 @@ from alpaca_eval.constants import EVALUATORS_CONFIG_DIR  # noqa: E402
 rows = pd.read_parquet(path)
 with tempfile.TemporaryDirectory() as folder:
     annotator = PairwiseAnnotator(
-        annotators_config=EVALUATORS_CONFIG_DIR / "weighted_alpaca_eval_gpt4_turbo" / "configs.yaml",
+        annotators_config=EVALUATORS_CONFIG_DIR
+        / "weighted_alpaca_eval_gpt4_turbo"
+        / "configs.yaml",
         caching_path=f"{folder}/annotations.json",
     )
     started = time.perf_counter()

@@ -127,11 +127,17 @@ def compare(rounds: int, pairs: list[Pair], rows: Path, folder: Path) -> None:
         for number in range(rounds):
             for concurrency in CONCURRENCIES:
                 cache = str(folder / f"{number}-{concurrency}.sqlite")
-                found.setdefault(("bare client", concurrency), []).append(bare(base_url, pairs, concurrency))
-                found.setdefault(("farm", concurrency), []).append(ours(base_url, pairs, concurrency, cache))
+                found.setdefault(("bare client", concurrency), []).append(
+                    bare(base_url, pairs, concurrency)
+                )
+                found.setdefault(("farm", concurrency), []).append(
+                    ours(base_url, pairs, concurrency, cache)
+                )
             if PEER.exists():
                 for concurrency in (5, 64):
-                    found.setdefault(("alpaca_eval 0.6.6", concurrency), []).append(peer(base_url, rows, concurrency))
+                    found.setdefault(("alpaca_eval 0.6.6", concurrency), []).append(
+                        peer(base_url, rows, concurrency)
+                    )
     for (name, concurrency), rates in found.items():
         spread = f"{min(rates):.0f}-{max(rates):.0f}"
         print(f"{name:>18} at {concurrency:>3}: {statistics.median(rates):7.1f} pairs/s ({spread})")

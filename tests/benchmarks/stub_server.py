@@ -13,7 +13,8 @@ BODY = json.dumps(
         "id": "x", "object": "chat.completion", "created": 0, "model": "stub",
         "choices": [
             {
-                "index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "Q"},
+                "index": 0, "finish_reason": "stop",
+                "message": {"role": "assistant", "content": "Q"},
                 "logprobs": {"content": [{**TOP[0], "top_logprobs": TOP}]},
             }
         ],

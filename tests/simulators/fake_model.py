@@ -6,6 +6,7 @@ from farm.types import Usage
 from simulators.chat.prices import Price
 from simulators.chat.types import Capabilities, ChatRequest, Reply
 
+PRICE = Price(1.0, 2.0)
 Answer = Callable[[ChatRequest], str | Reply]
 
 
@@ -14,7 +15,7 @@ class FakeModel:
         self,
         answer: Answer,
         capabilities: Capabilities | None = None,
-        price: Price | None = Price(1.0, 2.0),
+        price: Price | None = PRICE,
     ) -> None:
         self.model = "fake"
         self.concurrency = 8

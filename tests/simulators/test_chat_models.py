@@ -126,7 +126,9 @@ def test_many_processes_share_a_file(tmp_path: Path) -> None:
     """Whoever is first wins, and everybody reports what is recorded."""
     path = tmp_path / "r.sqlite"
     writers = [
-        subprocess.Popen([sys.executable, "-c", WRITER, name, str(path)], stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [sys.executable, "-c", WRITER, name, str(path)], stdout=subprocess.PIPE, text=True
+        )
         for name in "abcd"
     ]  # fmt: skip
     outputs = [writer.communicate(timeout=60)[0].strip() for writer in writers]

@@ -34,7 +34,8 @@ class Saying:
         return [
             Judgment(
                 pair.id, verdict, "saying", "ab", draw, raw=f"{verdict}",
-                usage=Usage(1.0, 10, 1), cost_usd=0.01, error=None if verdict is not None else "mute",
+                usage=Usage(1.0, 10, 1), cost_usd=0.01,
+                error=None if verdict is not None else "mute",
             )
             for pair, verdict in zip(pairs, verdicts, strict=True)
         ]  # fmt: skip
