@@ -16,7 +16,7 @@ from farm.console import Console
 from farm.estimate import estimates
 from farm.measure import Figures, Measurement
 from farm.pipeline import Pipeline
-from farm.preflight import check_packages
+from farm.preflight import check_keys, check_packages
 from farm.run_folder import RunFolder, run_folder
 from farm.settings import Settings
 from farm.stages.policy import training_metrics
@@ -35,6 +35,7 @@ def run(config: Mapping[str, Any], config_yaml: str) -> int:
     check_packages(config)
     if settings.dry_run:
         return _plan(config, settings, store, console)
+    check_keys(config)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with (

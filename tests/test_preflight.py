@@ -6,7 +6,7 @@ import pytest
 
 from farm.config import compose, plain
 from farm.errors import ConfigError
-from farm.preflight import check_packages
+from farm.preflight import check_keys, check_packages
 
 
 @pytest.mark.parametrize(
@@ -27,3 +27,14 @@ def test_a_missing_package_is_named_with_key_and_remedy(
 
 def test_the_default_choices_need_no_extra_package() -> None:
     check_packages(plain(compose([])))
+
+
+def test_a_missing_key_ends_a_run_before_its_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    config = plain(compose(["annotators=judge"]))
+    with pytest.raises(ConfigError, match=r"^annotators.clean.annotator.model.model: .*OPENAI_API"):
+        check_keys(config)
+    monkeypatch.setenv("OPENAI_API_KEY", "some key")
+    check_keys(config)
+    monkeypatch.delenv("OPENAI_API_KEY")
+    check_keys(plain(compose([])))  # the endpoints that nobody asks need no key

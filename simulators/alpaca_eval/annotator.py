@@ -69,7 +69,7 @@ class AlpacaEvalAnnotator:
         max_unparsed: share of pairs whose verdict may be unreadable; more raise TooManyUnparsed.
 
     Raises ConfigError for a directory that cannot be read, or asks for what cannot be had: an
-    unknown parser, log-probabilities of another token than the first, or of a model without them.
+    unknown parser, log-probabilities of a token within the answer, or of a model without them.
     """
 
     stage_version: ClassVar[int] = 1
@@ -168,12 +168,12 @@ class AlpacaEvalAnnotator:
                 "(capabilities.logprobs); choose a directory that reads text."
             )
         index = keywords.get("log_prob_index", "batch")
-        first = index == 0 or (index == "batch" and self._sampling.max_tokens == 1)
-        if not first:
+        one_token = index == "batch" and self._sampling.max_tokens == 1
+        if index not in (0, -1) and not one_token:
             raise ConfigError(
-                f"{where}: log_prob_index={index}, max_tokens={self._sampling.max_tokens}: only "
-                "the first token's log-probabilities can be read, so log_prob_index must be 0, or "
-                "max_tokens 1."
+                f"{where}: log_prob_index={index}, max_tokens={self._sampling.max_tokens}: the "
+                "log-probabilities of the first and the last token can be read, so log_prob_index "
+                "must be 0 or -1, or max_tokens 1."
             )
 
 

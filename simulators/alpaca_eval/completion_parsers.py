@@ -88,19 +88,19 @@ def logprob_parser(
     is_binarize: bool = True,
     log_prob_index: Literal["batch"] | int = "batch",
 ) -> list[float]:
-    """From the first token's log-probabilities: 2 - p(numerator) / sum of p(denominators), or,
+    """From a token's log-probabilities: 2 - p(numerator) / sum of p(denominators), or,
     binarized, 1 where the numerator is likelier than every denominator and else 2. What is not
-    among the likeliest tokens has probability 0; raises ValueError where none of them is, or where
-    `log_prob_index` asks for another token than the first.
+    among the likeliest tokens has probability 0; raises ValueError where none of them is.
+    `log_prob_index` -1 asks for the last token instead of the first.
     """
-    if log_prob_index not in ("batch", 0):
-        raise ValueError(f"log_prob_index={log_prob_index}, but only the first token is known")
-    if completion.top_logprobs is None:
+    last = log_prob_index == -1
+    top_logprobs = completion.last_top_logprobs if last else completion.top_logprobs
+    if top_logprobs is None:
         raise ValueError("the answer has no log-probabilities")
     wanted = {numerator_token, *denominator_tokens}
-    found = {token: value for token, value in completion.top_logprobs if token in wanted}
+    found = {token: value for token, value in top_logprobs if token in wanted}
     if not found:
-        raise ValueError(f"none of {sorted(wanted)} is among the likeliest first tokens")
+        raise ValueError(f"none of {sorted(wanted)} is among the likeliest tokens")
     numerator = found.get(numerator_token, -math.inf)
     if is_binarize:
         others = [found.get(t, -math.inf) for t in denominator_tokens if t != numerator_token]

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from farm.errors import ConfigError
 from farm.types import Usage
 from simulators.chat.limits import Limits, Patience, limiter
 from simulators.chat.prices import Price, price_table
@@ -109,7 +110,8 @@ class Endpoint:
             text=_text(choice.message),
             model=completion.model,
             finish_reason=choice.finish_reason,
-            top_logprobs=_top_logprobs(choice),
+            top_logprobs=_top_logprobs(choice, 0),
+            last_top_logprobs=_top_logprobs(choice, -1),
             usage=usage,
             cost_usd=self.price.of(usage) if self.price and usage else None,
             latency_s=latency_s,
@@ -136,14 +138,17 @@ class Endpoint:
     def _key(self) -> str | None:
         if self._api_key_env is None:
             return None
-        key = os.environ.get(self._api_key_env)
-        if not key:
-            raise EndpointError(
+        self.check_key()
+        return os.environ[self._api_key_env]
+
+    def check_key(self) -> None:
+        """Raise ConfigError where the environment holds no key."""
+        if self._api_key_env is not None and not os.environ.get(self._api_key_env):
+            raise ConfigError(
                 f"{self.model} at {self._base_url}: the environment variable {self._api_key_env} "
                 "(api_key_env) holds no key. Set it, or set api_key_env to null where the server "
                 "wants none."
             )
-        return key
 
     def _redacted(self, text: str) -> str:
         key = os.environ.get(self._api_key_env) if self._api_key_env else None
@@ -211,8 +216,8 @@ def _text(message: Any) -> str | None:
     return text
 
 
-def _top_logprobs(choice: Any) -> tuple[tuple[str, float], ...] | None:
+def _top_logprobs(choice: Any, place: int) -> tuple[tuple[str, float], ...] | None:
     if choice.logprobs is None or not choice.logprobs.content:
         return None
-    first = choice.logprobs.content[0]
-    return tuple((top.token, top.logprob) for top in first.top_logprobs)
+    token = choice.logprobs.content[place]
+    return tuple((top.token, top.logprob) for top in token.top_logprobs)

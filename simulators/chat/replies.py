@@ -160,8 +160,9 @@ def _decode(text: str) -> Reply:
     row = json.loads(text)
     if "usage" in row:
         row["usage"] = Usage(**row["usage"])
-    if "top_logprobs" in row:
-        row["top_logprobs"] = tuple((token, p) for token, p in row["top_logprobs"])
+    for name in ("top_logprobs", "last_top_logprobs"):
+        if name in row:
+            row[name] = tuple((token, p) for token, p in row[name])
     return Reply(**{"text": None, **row, "cached": True})
 
 

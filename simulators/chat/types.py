@@ -35,6 +35,8 @@ class Reply:
     finish_reason: str | None = None
     top_logprobs: tuple[tuple[str, float], ...] | None = None
     """Token and log-probability (nats) of the likeliest first tokens."""
+    last_top_logprobs: tuple[tuple[str, float], ...] | None = None
+    """The same of the last token, for verdicts that come after reasoning."""
     usage: Usage | None = None
     cost_usd: float | None = None
     """None where the price is not known."""

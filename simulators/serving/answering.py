@@ -118,6 +118,8 @@ def _skills() -> dict[str, Skill]:
         "letter": Compares(Letter()),
         "reasoned": Compares(Reasoned()),
         "numbered": Compares(Numbered()),
+        "numbered_reader": Compares(Numbered()),
+        "numbered_teacher": Compares(Numbered()),
         "json": Compares(JsonVerdicts()),
         "ratings": Compares(Ratings()),
         "ranking": Ranks(),

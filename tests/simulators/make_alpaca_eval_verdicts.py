@@ -101,6 +101,7 @@ ANSWERS: Mapping[str, Any] = {
     "weighted_alpaca_eval_gpt4_turbo/weighted_alpaca_eval_gpt4_turbo": lambda rng: "m",
     "alpaca_eval_clf_gpt4_turbo/alpaca_eval_clf_gpt4_turbo": lambda rng: "M",
     "gpt4_turbo_logprob/gpt4_turbo_logprob": lambda rng: "A",
+    "gpt4_turbo_cot_logprob/gpt4_turbo_cot_logprob": lambda rng: "So A",
     "alpaca_farm/gpt4_1": lambda rng: batch(BATCH_4, 4, rng),
     "alpaca_farm/gpt4_3": lambda rng: batch(BATCH_5, 5, rng),
     "alpaca_farm_greedy_gpt4/alpaca_farm_greedy_gpt4": lambda rng: batch(BATCH_5, 5, rng),
@@ -139,7 +140,9 @@ class _Handler(BaseHTTPRequestHandler):
         choice: dict[str, Any] = {"index": 0, "finish_reason": "stop", "message": message}
         if body.get("logprobs"):
             top = [{"token": t, "logprob": v, "bytes": None} for t, v in logprobs.items()]
-            choice["logprobs"] = {"content": [{**top[0], "top_logprobs": top}]}
+            reasoning = [{"token": "So", "logprob": 0.0, "bytes": None, "top_logprobs": []}]
+            before = reasoning if text.startswith("So ") else []
+            choice["logprobs"] = {"content": [*before, {**top[0], "top_logprobs": top}]}
         usage = {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}
         reply = {"id": "1", "object": "chat.completion", "created": 0, "model": body["model"]}
         content = json.dumps({**reply, "choices": [choice], "usage": usage}).encode()

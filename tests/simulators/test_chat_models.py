@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import sqlite3
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from fake_model import FakeModel
 
 from farm.errors import ConfigError, DataError
 from farm.heartbeat import listening
@@ -22,7 +24,9 @@ from simulators.chat.loop import ask_all
 from simulators.chat.prices import Price, price_table
 from simulators.chat.replies import ReplyFile
 from simulators.chat.types import ChatModel, ChatRequest, EndpointError, Reply
-from tests.simulators.fake_model import FakeModel
+
+WITH_TESTS = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+"""The environment of processes that import what stands beside this file."""
 
 
 def requests(count: int, draw: int = 0) -> list[ChatRequest]:
@@ -114,8 +118,8 @@ WRITER = """
 import sys
 from pathlib import Path
 from simulators.chat.cached import Cached
-from tests.simulators.fake_model import FakeModel
-from tests.simulators.test_chat_models import ask, requests
+from fake_model import FakeModel
+from test_chat_models import ask, requests
 name, path = sys.argv[1:]
 replies = ask(Cached(model=FakeModel(lambda r: name), path=path), requests(300))
 print("".join(r.text for r in replies))
@@ -127,10 +131,13 @@ def test_many_processes_share_a_file(tmp_path: Path) -> None:
     path = tmp_path / "r.sqlite"
     writers = [
         subprocess.Popen(
-            [sys.executable, "-c", WRITER, name, str(path)], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WRITER, name, str(path)],
+            stdout=subprocess.PIPE,
+            text=True,
+            env=WITH_TESTS,
         )
         for name in "abcd"
-    ]  # fmt: skip
+    ]
     outputs = [writer.communicate(timeout=60)[0].strip() for writer in writers]
     assert [writer.returncode for writer in writers] == [0] * 4
     recorded = ask(Cached(model=FakeModel(lambda r: "?"), path=str(path)), requests(300))
@@ -140,8 +147,8 @@ def test_many_processes_share_a_file(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, os, signal, sys
 from simulators.chat.cached import Cached
-from tests.simulators.fake_model import FakeModel
-from tests.simulators.test_chat_models import ask, requests
+from fake_model import FakeModel
+from test_chat_models import ask, requests
 
 class Slow(FakeModel):
     async def ask(self, request):
@@ -158,7 +165,9 @@ ask(Cached(model=Slow(lambda r: "x"), path=sys.argv[1]), requests(100))
 
 def test_requests_in_flight_at_a_kill_are_counted_and_answers_kept(tmp_path: Path) -> None:
     path = str(tmp_path / "r.sqlite")
-    killed = subprocess.run([sys.executable, "-c", KILLED, path], timeout=60, check=False)
+    killed = subprocess.run(
+        [sys.executable, "-c", KILLED, path], timeout=60, check=False, env=WITH_TESTS
+    )
     assert killed.returncode == -9
     model, notes = FakeModel(lambda request: "x"), Notes()
     with listening(notes):

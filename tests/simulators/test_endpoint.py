@@ -14,6 +14,7 @@ import pytest
 from farm.config import compose, plain
 from farm.data.barnyard.source import Barnyard
 from farm.data.records import make_pair
+from farm.errors import ConfigError
 from farm.types import Judgment, Pair
 from simulators.chat.cached import Cached
 from simulators.chat.endpoint import Endpoint
@@ -182,5 +183,5 @@ def test_a_missing_key_is_said_by_the_variables_name(
     pairs: list[Pair], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("NO_SUCH_KEY", raising=False)
-    with pytest.raises(EndpointError, match="variable NO_SUCH_KEY"):
+    with pytest.raises(ConfigError, match="variable NO_SUCH_KEY"):
         annotate(endpoint("http://127.0.0.1:9/v1", api_key_env="NO_SUCH_KEY"), pairs[:1])

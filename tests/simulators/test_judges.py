@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from fake_model import Answer, FakeModel
 
 from farm.data.records import make_instruction, make_pair, turn_pair, user_instruction
 from farm.errors import ConfigError
@@ -27,7 +28,6 @@ from simulators.judges.parsers import (
     Verdict,
 )
 from simulators.judges.ranking import RankingJudge, read_ranking, write_ranking
-from tests.simulators.fake_model import Answer, FakeModel
 
 PAIRS = [
     make_pair(user_instruction(f"task {n}"), f"short {n}", f"longer text {n}") for n in range(10)

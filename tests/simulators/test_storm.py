@@ -1,6 +1,7 @@
 """Annotation through a storm of failures, with one kill in the middle."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -34,7 +35,7 @@ from simulators.judges.asking import Sampling
 from simulators.judges.judge import Judge
 from simulators.judges.parsers import Reasoned
 from simulators.recorder import Recorder
-from tests.simulators.test_storm import storm_pairs
+from test_storm import storm_pairs
 
 class Notes:
     notes = []
@@ -66,8 +67,10 @@ def storm_pairs() -> list[Pair]:
 
 def annotate(base_url: str, folder: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-c", ANNOTATE, base_url, str(folder)], stdout=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", ANNOTATE, base_url, str(folder)],
+        stdout=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+    )  # fmt: skip
 
 
 def test_every_pair_ends_with_a_verdict_or_a_reason(tmp_path: Path) -> None:
