@@ -2,9 +2,9 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 from farm.errors import ConfigError
 from farm.types import Usage
@@ -13,7 +13,10 @@ from simulators.chat.prices import Price, price_table
 from simulators.chat.types import Capabilities, ChatRequest, EndpointError, Reply
 
 if TYPE_CHECKING:
+    from openai import APIError
     from tenacity import RetryCallState
+
+Result = TypeVar("Result")
 
 CHARACTERS_PER_TOKEN = 4
 """For estimates before asking; English text, roughly."""
@@ -53,17 +56,28 @@ class Endpoint:
         patience: Patience | None = None,
     ) -> None:
         self.model = model
-        self.capabilities = _record(Capabilities, capabilities)
-        self.limits: Limits = _record(Limits, limits)
+        self.capabilities = record(Capabilities, capabilities)
+        self.limits: Limits = record(Limits, limits)
         self.concurrency = self.limits.concurrency
-        self.price = price_table().get(model) if price is None else _record(Price, price)
+        self.price = price_table().get(model) if price is None else record(Price, price)
         self._base_url = base_url
         self._api_key_env = api_key_env
-        self._patience: Patience = _record(Patience, patience)
+        self._patience: Patience = record(Patience, patience)
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The answer of this model."""
         from openai import APIError
+
+        try:
+            return await self._patiently(self._attempt, request)
+        except APIError as error:
+            return self._given_up(error)
+
+    async def _patiently(
+        self, attempt: Callable[..., Awaitable[Result]], *arguments: Any, **keywords: Any
+    ) -> Result:
+        """What the attempt returns; it is repeated while failures are transient and patience
+        lasts. Raises the last one's APIError."""
         from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
 
         retrying = AsyncRetrying(
@@ -73,33 +87,38 @@ class Endpoint:
             wait=_wait_s,
             reraise=True,
         )
-        try:
-            return await retrying(self._attempt, request)
-        except APIError as error:
-            message = self._redacted(f"{type(error).__name__}: {error}")
-            if _is_transient(error):
-                return Reply(None, error=f"gave up after retries: {message}")
-            raise EndpointError(
-                f"{self.model} at {self._base_url} refuses: {message}{_hint(error)}"
-            ) from None
+        return await retrying(attempt, *arguments, **keywords)
+
+    def _given_up(self, error: "APIError") -> Reply:
+        """The reply where a transient failure outlasted all retries. Raises EndpointError for what
+        is a refusal."""
+        message = self._redacted(f"{type(error).__name__}: {error}")
+        if _is_transient(error):
+            return Reply(None, error=f"gave up after retries: {message}")
+        raise EndpointError(
+            f"{self.model} at {self._base_url} refuses: {message}{_hint(error)}"
+        ) from None
 
     def unpaid(self) -> dict[str, str]:
         """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
         return {"_target_": "simulators.chat.quote.Quote"}
 
     async def _attempt(self, request: ChatRequest) -> Reply:
-        pace = limiter(self._base_url, self.limits)
+        pace = limiter(f"{self._base_url} {self.model}", self.limits)
         expected = estimated_usage(request)
-        await pace.admit(expected.prompt_tokens + expected.completion_tokens)
+        ticket = await pace.admit(expected.prompt_tokens + expected.completion_tokens)
         started = time.monotonic()
-        completion = await self._client.chat.completions.create(
-            model=self.model,
-            messages=[{"role": m.role, "content": m.content} for m in request.messages],
-            **request.settings,
-        )
+        try:
+            completion = await self._client.chat.completions.create(
+                model=self.model,
+                messages=[{"role": m.role, "content": m.content} for m in request.messages],
+                **request.settings,
+            )
+        finally:
+            await pace.leave(ticket)
         return self._reply(completion, time.monotonic() - started)
 
-    def _reply(self, completion: Any, latency_s: float) -> Reply:
+    def _reply(self, completion: Any, latency_s: float | None) -> Reply:
         if not completion.choices:  # some servers answer an error with 200 and no choice
             return Reply(None, error="the answer has no choices", latency_s=latency_s)
         choice = completion.choices[0]
@@ -162,7 +181,7 @@ def estimated_usage(request: ChatRequest) -> Usage:
     return Usage(1.0, characters / CHARACTERS_PER_TOKEN, longest)
 
 
-def _record(kind: Any, values: Any) -> Any:
+def record(kind: Any, values: Any) -> Any:
     """A settings record from what a yaml gives, nothing or a mapping."""
     if values is None:
         return kind()

@@ -1,6 +1,10 @@
 """How fast an endpoint may be asked, by all workers of a cluster together."""
 
+import asyncio
+import contextlib
+import itertools
 import sys
+import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Protocol
@@ -13,21 +17,24 @@ class Limits:
     """Of one endpoint. None is no limit."""
 
     concurrency: int = 64
-    """Requests in flight at once, of each process."""
+    """Requests in flight at once, of each worker."""
+    in_flight: int | None = None
+    """Requests in flight at once, of all workers of the cluster together."""
     requests_per_minute: float | None = None
+    """Of all workers together, as are the tokens."""
     tokens_per_minute: float | None = None
     """Prompt and completion, as estimated before asking."""
 
     def __post_init__(self) -> None:
-        for key in ("concurrency", "requests_per_minute", "tokens_per_minute"):
+        for key in ("concurrency", "in_flight", "requests_per_minute", "tokens_per_minute"):
             value = getattr(self, key)
             if value is not None and value < 1:
                 raise ConfigError(f"limits.{key}={value}: give 1 or more, or null for no limit.")
 
     @property
-    def rates(self) -> tuple[float | None, float | None]:
-        """Requests and tokens a minute."""
-        return self.requests_per_minute, self.tokens_per_minute
+    def shared(self) -> tuple[int | None, float | None, float | None]:
+        """What all workers share."""
+        return self.in_flight, self.requests_per_minute, self.tokens_per_minute
 
 
 @dataclass(frozen=True)
@@ -49,32 +56,71 @@ class Patience:
 
 
 class Limiter(Protocol):
-    """Lets requests through at a rate."""
+    """Lets requests through at a rate, and so many at once."""
 
-    async def admit(self, tokens: float) -> None:
-        """Wait until one request of so many tokens may be sent."""
+    async def admit(self, tokens: float) -> int:
+        """Wait until one request of so many tokens may be sent; its ticket."""
+        ...
+
+    async def leave(self, ticket: int) -> None:
+        """The request is over."""
         ...
 
 
 class Unlimited:
     """Lets everything through."""
 
-    async def admit(self, tokens: float) -> None:
+    async def admit(self, tokens: float) -> int:
         """Nothing to wait for."""
+        return 0
+
+    async def leave(self, ticket: int) -> None:
+        """Nobody waits."""
 
 
 class Pace:
-    """Leaky buckets for requests and tokens. Ten seconds' worth may go at once."""
+    """Leaky buckets for requests and tokens, of which ten seconds' worth may go at once, and
+    places for requests in flight. A place that is held for longer than `LEASE_S` is given away: a
+    worker that died with it does not come back."""
 
-    def __init__(self, requests_per_minute: float | None, tokens_per_minute: float | None) -> None:
+    LEASE_S = 600.0
+
+    def __init__(
+        self,
+        in_flight: int | None,
+        requests_per_minute: float | None,
+        tokens_per_minute: float | None,
+    ) -> None:
+        self._in_flight = in_flight
         self._requests = _bucket(requests_per_minute)
         self._tokens = _bucket(tokens_per_minute)
+        self._tickets = itertools.count()
+        self._held: dict[int, float] = {}
+        """When each ticket was given out, in seconds."""
+        self._freed = asyncio.Event()
 
-    async def admit(self, tokens: float) -> None:
-        """Wait until both buckets have room."""
+    async def admit(self, tokens: float) -> int:
+        """Wait for a place, then until both buckets have room."""
+        while self._in_flight is not None and self._occupied() >= self._in_flight:
+            self._freed.clear()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._freed.wait(), timeout=1.0)
+        ticket = next(self._tickets)
+        self._held[ticket] = time.monotonic()
         for bucket, amount in ((self._requests, 1), (self._tokens, tokens)):
             if bucket is not None:  # what is larger than the bucket waits for an empty one
                 await bucket.acquire(min(amount, bucket.max_rate))
+        return ticket
+
+    async def leave(self, ticket: int) -> None:
+        """Free the place."""
+        self._held.pop(ticket, None)
+        self._freed.set()
+
+    def _occupied(self) -> int:
+        oldest = time.monotonic() - self.LEASE_S
+        self._held = {ticket: since for ticket, since in self._held.items() if since > oldest}
+        return len(self._held)
 
 
 def _bucket(per_minute: float | None) -> Any:
@@ -86,27 +132,38 @@ def _bucket(per_minute: float | None) -> Any:
 class SharedPace:
     """A `Pace` in a Ray actor that all workers of the cluster find by name."""
 
-    def __init__(self, name: str, rates: tuple[float | None, float | None]) -> None:
+    def __init__(self, name: str, shared: tuple[int | None, float | None, float | None]) -> None:
         import ray
 
         self._actor = (
             ray.remote(Pace)
-            .options(name=name, namespace="limits", get_if_exists=True, num_cpus=0)
-            .remote(*rates)
+            .options(
+                name=name,
+                namespace="limits",
+                get_if_exists=True,
+                num_cpus=0,
+                max_concurrency=100_000,  # each waits in a call of its own
+            )
+            .remote(*shared)
         )
 
-    async def admit(self, tokens: float) -> None:
+    async def admit(self, tokens: float) -> int:
         """Wait for the actor."""
-        await self._actor.admit.remote(tokens)
+        ticket: int = await self._actor.admit.remote(tokens)
+        return ticket
+
+    async def leave(self, ticket: int) -> None:
+        """Tell the actor."""
+        await self._actor.leave.remote(ticket)
 
 
 @cache
 def limiter(endpoint: str, limits: Limits) -> Limiter:
     """The limiter of an endpoint: shared by the cluster's workers where Ray runs, else by this
     process."""
-    if limits.rates == (None, None):
+    if limits.shared == (None, None, None):
         return Unlimited()
     ray = sys.modules.get("ray")
     if ray is not None and ray.is_initialized():
-        return SharedPace(endpoint, limits.rates)
-    return Pace(*limits.rates)
+        return SharedPace(endpoint, limits.shared)
+    return Pace(*limits.shared)

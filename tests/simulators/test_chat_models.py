@@ -256,7 +256,7 @@ def test_a_pace_spreads_requests() -> None:
     """1200 a minute: 200 at once, then one each 50 ms."""
 
     async def admit(count: int) -> float:
-        pace = Pace(1200.0, None)
+        pace = Pace(None, 1200.0, None)
         started = time.monotonic()
         for _ in range(count):
             await pace.admit(1)
@@ -268,7 +268,7 @@ def test_a_pace_spreads_requests() -> None:
 
 def test_tokens_are_paced_too_and_large_requests_pass() -> None:
     async def admit() -> float:
-        pace = Pace(None, 6000.0)
+        pace = Pace(None, None, 6000.0)
         started = time.monotonic()
         await pace.admit(5_000)  # more than ten seconds' worth: waits for an empty bucket
         await pace.admit(100)
