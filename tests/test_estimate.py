@@ -1,0 +1,41 @@
+"""What a dry run says that annotation will take."""
+
+from pathlib import Path
+
+from farm.artifacts import Store
+from farm.builder import Planner
+from farm.config import compose, plain
+from farm.console import Console
+from farm.estimate import estimates
+from farm.pipeline import Pipeline
+from farm.settings import Settings
+
+SMOKE = ("experiment=smoke", "annotators=judge", "annotators.train.p=0.0")
+
+
+def estimated(tmp_path: Path, *overrides: str) -> list[str]:
+    config = plain(compose([*SMOKE, f"runs_dir={tmp_path}/runs", *overrides]))
+    settings = Settings.from_plain(config)
+    planner = Planner(Store(tmp_path / "store"), Console())
+    pipeline = Pipeline(config, settings, planner)
+    return [str(estimate) for estimate in estimates(config, settings, pipeline)]
+
+
+def test_requests_tokens_and_dollars_are_estimated_without_asking(tmp_path: Path) -> None:
+    """No key is set and no server is there: nothing can have been asked."""
+    labels, judging = estimated(tmp_path)
+    assert "128 pairs, 128 requests" in labels and "at most $0." in labels
+    assert "answers not sampled yet" in labels
+    assert "16 pairs, 16 requests" in judging
+    several = estimated(tmp_path, "annotators=alpaca_farm")  # the later choice of a group wins
+    requests = int(several[0].split("pairs, ")[1].split(" requests")[0])
+    assert 128 / 13 * 5 < requests < 128  # batches of four and five share requests
+
+
+def test_an_unknown_price_is_said_not_counted_as_nothing(tmp_path: Path) -> None:
+    (labels, _) = estimated(tmp_path, "endpoints.strong.model.model=nobody-knows")
+    assert "price not known" in labels and "$0" not in labels
+
+
+def test_programs_are_free_and_give_no_estimate(tmp_path: Path) -> None:
+    assert estimated(tmp_path, "annotators=barnyard") == []
