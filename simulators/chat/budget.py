@@ -63,6 +63,7 @@ class Budget:
         self._path = Path(ledger)
         self.model = model.model
         self.capabilities = model.capabilities
+        self.server = model.server
         self.concurrency = model.concurrency
         self._in_flight = _Spending(0.0, 0.0, 0.0)
 

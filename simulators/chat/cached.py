@@ -29,6 +29,7 @@ class Cached:
         self._path = Path(path)
         self.model = model.model
         self.capabilities = model.capabilities
+        self.server = model.server
         self.concurrency = model.concurrency
         self._asking: dict[str, asyncio.Future[Reply]] = {}
         self._counted = False

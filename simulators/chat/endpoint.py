@@ -58,6 +58,7 @@ class Endpoint:
         self.model = model
         self.capabilities = record(Capabilities, capabilities)
         self.limits: Limits = record(Limits, limits)
+        self.server = f"{base_url} {model}"
         self.concurrency = self.limits.concurrency
         self.price = price_table().get(model) if price is None else record(Price, price)
         self._base_url = base_url
@@ -104,7 +105,7 @@ class Endpoint:
         return {"_target_": "simulators.chat.quote.Quote"}
 
     async def _attempt(self, request: ChatRequest) -> Reply:
-        pace = limiter(f"{self._base_url} {self.model}", self.limits)
+        pace = limiter(self.server, self.limits)
         expected = estimated_usage(request)
         ticket = await pace.admit(expected.prompt_tokens + expected.completion_tokens)
         started = time.monotonic()

@@ -17,7 +17,7 @@ class Limits:
     """Of one endpoint. None is no limit."""
 
     concurrency: int = 64
-    """Requests in flight at once, of each worker."""
+    """Requests in flight at once, of each worker, whoever of its judges asks."""
     in_flight: int | None = None
     """Requests in flight at once, of all workers of the cluster together."""
     requests_per_minute: float | None = None

@@ -5,7 +5,7 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cached_property
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 from farm.errors import ConfigError
@@ -36,6 +36,7 @@ class LocalModel:
                 f"batch_size={batch_size}, max_prompt_tokens={max_prompt_tokens}: at least 1 each."
             )
         self.model = path
+        self.server = path
         self.concurrency = batch_size
         self.capabilities = Capabilities(json_mode=False, seed=seed)
         self._max_prompt_tokens = max_prompt_tokens
@@ -118,8 +119,14 @@ class LocalModel:
         tokens = (tokenizer.decode([token]) for token in top.indices.tolist())
         return tuple(zip(tokens, top.values.tolist(), strict=True))
 
-    @cached_property
+    @property
     def _loaded(self) -> tuple[Any, Any]:
-        from farm.models.load import load_policy, load_tokenizer
+        return _load(self.model)
 
-        return load_policy(self.model), load_tokenizer(self.model)
+
+@cache
+def _load(path: str) -> tuple[Any, Any]:
+    """Model and tokenizer, one copy for all judges of this process."""
+    from farm.models.load import load_policy, load_tokenizer
+
+    return load_policy(path), load_tokenizer(path)

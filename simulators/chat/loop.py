@@ -36,20 +36,29 @@ def run(coroutine: Coroutine[Any, Any, Result]) -> Result:
 def ask_all(
     model: ChatModel, requests: Iterable[ChatRequest], count: int, on_reply: OnReply
 ) -> None:
-    """Ask all `count` requests, `model.concurrency` at a time, each made when its turn comes;
-    `on_reply(index, reply)` hears of each answer as it comes. What it or the model raises ends the
-    asking: nothing more is sent."""
+    """Ask all `count` requests, each made when its turn comes, at most `model.concurrency` at a
+    time at one server; `on_reply(index, reply)` hears of each answer as it comes. What it or the
+    model raises ends the asking: nothing more is sent."""
     run(_ask_all(model, requests, count, on_reply))
+
+
+@cache
+def _places(server: str, concurrency: int) -> asyncio.Semaphore:
+    """The places at a server for all who ask it in this process, such as a pool's judges."""
+    return asyncio.Semaphore(concurrency)
 
 
 async def _ask_all(
     model: ChatModel, requests: Iterable[ChatRequest], count: int, on_reply: OnReply
 ) -> None:
     waiting = iter(enumerate(requests))  # shared: each worker takes what comes next
+    places = _places(model.server, model.concurrency)
 
     async def work() -> None:
         for index, request in waiting:
-            on_reply(index, await model.ask(request))
+            async with places:
+                reply = await model.ask(request)
+            on_reply(index, reply)
 
     try:
         async with asyncio.TaskGroup() as group:

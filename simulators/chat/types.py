@@ -72,8 +72,10 @@ class ChatModel(Protocol):
     model: str
     """The name that is asked for."""
     capabilities: Capabilities
+    server: str
+    """Who it is that answers: models of one server share its places."""
     concurrency: int
-    """Requests that may usefully be in flight at once."""
+    """Requests that may be in flight at that server at once."""
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The answer. Transient failures that outlast all retries come back as `error`; raises

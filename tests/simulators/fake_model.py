@@ -18,6 +18,7 @@ class FakeModel:
         price: Price | None = PRICE,
     ) -> None:
         self.model = "fake"
+        self.server = "fake"
         self.concurrency = 8
         self.capabilities = capabilities or Capabilities(logprobs=False, seed=False)
         self.price = price

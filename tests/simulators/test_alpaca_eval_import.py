@@ -27,6 +27,7 @@ class FakeModel:
     """Answers by a function of the messages; remembers what it was asked."""
 
     model = "fake"
+    server = "fake"
     concurrency = 4
 
     def __init__(self, reply: Callable[[list[tuple[str, str]]], Reply], **capabilities: Any):

@@ -20,7 +20,7 @@ from simulators.chat.budget import SPENT, Budget
 from simulators.chat.cached import Cached, request_key
 from simulators.chat.endpoint import Endpoint
 from simulators.chat.limits import Limits, Pace
-from simulators.chat.loop import ask_all
+from simulators.chat.loop import ask_all, side_by_side
 from simulators.chat.prices import Price, price_table
 from simulators.chat.replies import ReplyFile
 from simulators.chat.types import ChatModel, ChatRequest, EndpointError, Reply
@@ -286,3 +286,20 @@ def test_prices_have_sources_and_unknown_ones_stay_unknown() -> None:
     assert price_table()["gpt-4-0314"] == Price(30.0, 60.0)
     assert Endpoint(model="nobody-knows").price is None
     assert Endpoint(model="nobody-knows", price=Price(0.0, 0.0)).price == Price(0.0, 0.0)
+
+
+def test_the_judges_of_a_pool_share_their_servers_places() -> None:
+    inside, most = 0, 0
+
+    class Counting(FakeModel):
+        async def ask(self, request: ChatRequest) -> Reply:
+            nonlocal inside, most
+            inside += 1
+            most = max(most, inside)
+            await asyncio.sleep(0.005)
+            inside -= 1
+            return await super().ask(request)
+
+    members = [Counting(lambda request: "x") for _ in range(4)]
+    side_by_side(lambda model: ask(model, requests(30)), members)
+    assert most == members[0].concurrency
