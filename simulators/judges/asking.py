@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from farm.errors import DataError
 from farm.heartbeat import beat
@@ -15,6 +15,7 @@ from simulators.chat.types import (
     total_cost,
     total_usage,
 )
+from simulators.judges.template import load_template
 
 _FEWEST = 20
 """Up to so many pairs, the tolerated number of unparsed answers is that of so many."""
@@ -109,3 +110,39 @@ class Tally:
                 "was answered is in the cache, where there is one; a prompt and a parser that fit "
                 "the model, or a larger max_tokens, help."
             )
+
+
+class Prompted:
+    """What judges with a prompt of their own form share.
+
+    Args:
+        name: who it is, in judgments and tables.
+        prompt: a prompt that comes with the package, by name, or the path of a prompt file.
+        sampling: how answers are drawn.
+        model: who answers.
+        max_unparsed: share of answers that may be unreadable; more raise TooManyUnparsed.
+
+    Raises ConfigError for a prompt that cannot be read.
+    """
+
+    stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"max_unparsed"})
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        prompt: str,
+        sampling: Sampling,
+        model: ChatModel,
+        max_unparsed: float = 0.05,
+    ) -> None:
+        self._name = name
+        self._sampling = sampling_of(sampling)
+        self._model = model
+        self._max_unparsed = max_unparsed
+        self._template = load_template(prompt, {})
+
+    def resolved(self) -> dict[str, str]:
+        """The hash of the prompt's text."""
+        return {"prompt": self._template.hash}

@@ -2,55 +2,24 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import ClassVar
 
 import numpy as np
 
 from farm.protocols import FloatArray
 from farm.types import Instruction
 from simulators.chat.loop import ask_all
-from simulators.chat.types import ChatModel, ChatRequest, Reply
-from simulators.judges.asking import Sampling, Tally, request, sampling_of
+from simulators.chat.types import ChatRequest, Reply
+from simulators.judges.asking import Prompted, Tally, request
 from simulators.judges.fences import fenced
-from simulators.judges.template import Template, answers_texts, load_template
+from simulators.judges.template import answers_texts
 
 LOWEST, HIGHEST = 1, 10
 
 
-class Assessment:
+class Assessment(Prompted):
     """Scores an answer from 1 to 10 by one question, such as `assess_quality` or
     `assess_following` (I-SHEEP, arXiv 2408.08072); NaN where the model gave no score.
-
-    Args: as those of `simulators.judges.judge.Judge`.
     """
-
-    stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"max_unparsed"})
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        prompt: str,
-        sampling: Sampling,
-        model: ChatModel,
-        max_unparsed: float = 0.05,
-    ) -> None:
-        self._name = name
-        self._prompt = prompt
-        self._sampling = sampling_of(sampling)
-        self._model = model
-        self._max_unparsed = max_unparsed
-        self._template  # noqa: B018 - a missing prompt file shows before anything is asked
-
-    def resolved(self) -> dict[str, str]:
-        """The hash of the prompt's text."""
-        return {"prompt": self._template.hash}
-
-    @cached_property
-    def _template(self) -> Template:
-        return load_template(self._prompt, {})
 
     def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
         """Scores [N] in 1..10. Raises as `Judge.annotate` does."""

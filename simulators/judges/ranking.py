@@ -2,17 +2,16 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 from farm.data.records import tie
 from farm.seeds import derive, redraw
 from farm.types import Instruction, Judgment, Pair
 from simulators.chat.loop import ask_all
-from simulators.chat.types import ChatModel, ChatRequest, Reply
-from simulators.judges.asking import Sampling, Tally, bill, request, sampling_of
+from simulators.chat.types import ChatRequest, Reply
+from simulators.judges.asking import Prompted, Tally, bill, request
 from simulators.judges.fences import fenced
-from simulators.judges.template import Template, answers_texts, load_template
+from simulators.judges.template import answers_texts
 
 
 class _Field(NamedTuple):
@@ -24,41 +23,12 @@ class _Field(NamedTuple):
     outputs: list[str]
 
 
-class RankingJudge:
+class RankingJudge(Prompted):
     """Ranks the distinct answers of consecutive pairs with one instruction, n of them in one
     request, and gives a judgment on each of these pairs; they share `raw`, and their bill.
 
     The order in which answers are shown is seeded, so no wrapper has to randomise it.
-
-    Args: as those of `simulators.judges.judge.Judge`.
     """
-
-    stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"max_unparsed"})
-
-    def __init__(
-        self,
-        *,
-        name: str,
-        sampling: Sampling,
-        model: ChatModel,
-        prompt: str = "ranking",
-        max_unparsed: float = 0.05,
-    ) -> None:
-        self._name = name
-        self._prompt = prompt
-        self._sampling = sampling_of(sampling)
-        self._model = model
-        self._max_unparsed = max_unparsed
-        self._template  # noqa: B018 - a missing prompt file shows before anything is asked
-
-    def resolved(self) -> dict[str, str]:
-        """The hash of the prompt's text."""
-        return {"prompt": self._template.hash}
-
-    @cached_property
-    def _template(self) -> Template:
-        return load_template(self._prompt, {})
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """The verdicts that the rankings imply. Raises as `Judge.annotate` does."""

@@ -317,7 +317,7 @@ def _all_pairs(outputs: Sequence[str]) -> list[Pair]:
 
 def test_a_ranking_judges_all_its_pairs_in_one_request() -> None:
     model = FakeModel(by_length)
-    ask = RankingJudge(name="ranker", sampling=SAMPLING, model=model)
+    ask = RankingJudge(name="ranker", prompt="ranking", sampling=SAMPLING, model=model)
     pairs = [*_all_pairs(["x", "xxx", "xx"]), *PAIRS[:1]]
     judgments = ask.annotate(pairs, seed=3)
     assert len(model.asked) == 2

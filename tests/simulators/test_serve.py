@@ -171,7 +171,10 @@ def test_another_draw_is_that_in_process(
 
 def test_a_ranking_of_two_is_a_judgment(base_url: str, pairs: list[Pair], clean: Annotator) -> None:
     ranking = RankingJudge(
-        name="ranks", sampling=Sampling(max_tokens=50), model=endpoint(base_url)
+        name="ranks",
+        prompt="ranking",
+        sampling=Sampling(max_tokens=50),
+        model=endpoint(base_url),
     ).annotate(pairs, seed=3)
     expected = clean.annotate(pairs, seed=3)
     assert [j.preference for j in ranking] == [j.preference for j in expected]
