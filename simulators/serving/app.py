@@ -7,7 +7,8 @@ import os
 import secrets
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, get_args
 
 from starlette.applications import Starlette
@@ -27,6 +28,7 @@ from simulators.serving.answering import (
     models_of,
     read_question,
 )
+from simulators.serving.batches import Batches, Handler
 from simulators.serving.faults import Fate, Outcome
 from simulators.serving.settings import ServeSettings
 
@@ -39,11 +41,16 @@ def make_app(config: Mapping[str, Any]) -> Starlette:
     """The endpoint of a checked configuration. Raises ConfigError."""
     settings = ServeSettings.from_plain(config)
     service = _Service(models_of(config["annotators"]), settings)
+    batches = [
+        Route(route.path, service.guarded(route.endpoint), methods=route.methods)
+        for route in service.batches.routes()
+    ]
     return Starlette(
         routes=[
             Route("/v1/models", service.models),
             Route("/v1/chat/completions", service.chat, methods=["POST"]),
             Route("/stats", service.stats),
+            *batches,
         ],
     )
 
@@ -59,6 +66,7 @@ class _Service:
         self._key = _key(settings.api_key_env)
         self._outcomes: Counter[str] = Counter()
         self._answered: Counter[str] = Counter()
+        self.batches = Batches(models, self._complete, settings.batch_s)
 
     async def models(self, request: Request) -> Response:
         """The list of models."""
@@ -69,26 +77,46 @@ class _Service:
         return self._refusal(request) or JSONResponse({"object": "list", "data": rows})
 
     async def stats(self, request: Request) -> Response:
-        """How many attempts met which end, and how many bodies were answered (and would have been
-        paid for) more than once."""
+        """How many attempts met which end, how many batches were made, and how many bodies were
+        answered (and would have been paid for) more than once."""
         again = sum(count > 1 for count in self._answered.values())
         counts = {kind: self._outcomes[kind] for kind in (*get_args(Outcome), "refused")}
-        return JSONResponse({**counts, "bodies_answered_again": again})
+        counts |= {"batches": self.batches.count, "bodies_answered_again": again}
+        return JSONResponse(counts)
 
     async def chat(self, request: Request) -> Response:
         """A completion, a refusal or a fault."""
         body = await request.body()
+        return await self._meet_fate(request, body, partial(self._complete, body))
+
+    def guarded(self, handler: Handler) -> Handler:
+        """A handler that refuses wrong keys and meets faults as `chat` does."""
+
+        async def guarded(request: Request) -> Response:
+            async def respond(_: Outcome) -> Response:
+                try:
+                    return await handler(request)
+                except Refusal as refusal:
+                    return _error(refusal.status, str(refusal), refusal.code)
+
+            return await self._meet_fate(request, request.url.path.encode(), respond)
+
+        return guarded
+
+    async def _meet_fate(
+        self, request: Request, identity: bytes, respond: Callable[[Outcome], Awaitable[Response]]
+    ) -> Response:
         await asyncio.sleep(self._faults.latency_s)
         refusal = self._refusal(request)
         if refusal is not None:
             return refusal
-        outcome = self._fate.decide(body)
+        outcome = self._fate.decide(identity)
         if outcome in ("answered", "garbage"):
-            return await self._complete(body, outcome)
+            return await respond(outcome)
         self._outcomes[outcome] += 1
         return self._fault(outcome)
 
-    async def _complete(self, body: bytes, outcome: Outcome) -> Response:
+    async def _complete(self, body: bytes, outcome: Outcome = "answered") -> Response:
         try:
             question = read_question(body)
             # In a thread, since an annotator may itself wait for a chat model.

@@ -22,6 +22,8 @@ class ServeSettings:
     """0 is any free port."""
     api_key_env: str | None
     """Environment variable with the key that requests must carry; None asks for none."""
+    batch_s: float
+    """Seconds that a batch waits before it is processed."""
     faults: Faults
 
     def __post_init__(self) -> None:
@@ -29,6 +31,8 @@ class ServeSettings:
             raise ConfigError(f"seed={self.seed}: give a whole number that is 0 or more.")
         if not 0 <= self.port < 2**16:
             raise ConfigError(f"port={self.port}: give a number from 0 (any free port) to 65535.")
+        if self.batch_s < 0:
+            raise ConfigError(f"batch_s={self.batch_s:g}: give a number that is 0 or more.")
 
     @staticmethod
     def from_plain(config: Mapping[str, Any]) -> "ServeSettings":
