@@ -24,7 +24,9 @@ from farm.types import Judgment, LabeledPair, Pair
 
 STAGE_VERSION = 2  # see farm.builder.Step
 
-_CHUNK = 4096
+_CHUNK = 50_000
+"""As many as one file of OpenAI's Batch API holds; what LLM judges are asked within a chunk is kept
+by their cache."""
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -24,9 +24,9 @@ CHARACTERS_PER_TOKEN = 4
 
 class Endpoint:
     """Asks over HTTP. Transient failures (429, 5xx, timeouts, lost connections) are retried with
-    exponential backoff and jitter, or after what `retry-after` says, until
-    `patience` ends; a refusal (wrong key, model or request, spent quota) raises
-    EndpointError with the provider's message.
+    exponential backoff and jitter, or after what `retry-after` says, until `patience` ends: for
+    one request, or, where many in a row failed, for all. A refusal (wrong key, model or request,
+    spent quota) raises EndpointError with the provider's message.
 
     Args:
         model: the name that is asked for; a pinned snapshot where the provider has them.
@@ -64,15 +64,18 @@ class Endpoint:
         self._base_url = base_url
         self._api_key_env = api_key_env
         self._patience: Patience = record(Patience, patience)
+        self._failures = 0
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The answer of this model."""
         from openai import APIError
 
         try:
-            return await self._patiently(self._attempt, request)
+            reply = await self._patiently(self._attempt, request)
         except APIError as error:
             return self._given_up(error)
+        self._failures = 0
+        return reply
 
     async def _patiently(
         self, attempt: Callable[..., Awaitable[Result]], *arguments: Any, **keywords: Any
@@ -92,9 +95,16 @@ class Endpoint:
 
     def _given_up(self, error: "APIError") -> Reply:
         """The reply where a transient failure outlasted all retries. Raises EndpointError for what
-        is a refusal."""
+        is a refusal, or where nobody has answered for a while."""
         message = self._redacted(f"{type(error).__name__}: {error}")
         if _is_transient(error):
+            self._failures += 1
+            if self._failures >= self._patience.max_failures:
+                raise EndpointError(
+                    f"{self.model} at {self._base_url}: {self._failures} requests in a row failed "
+                    f"for good, the last with {message} Nothing more is asked; what was answered "
+                    "is kept, and the same command goes on from there."
+                ) from None
             return Reply(None, error=f"gave up after retries: {message}")
         raise EndpointError(
             f"{self.model} at {self._base_url} refuses: {message}{_hint(error)}"

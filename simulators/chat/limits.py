@@ -46,12 +46,14 @@ class Patience:
     max_attempts: int = 8
     max_retry_s: float = 600.0
     """No attempt begins later than this after the first."""
+    max_failures: int = 20
+    """Requests in a row that may fail for good before nothing more is asked."""
 
     def __post_init__(self) -> None:
-        if self.max_attempts < 1 or self.timeout_s <= 0:
+        if min(self.max_attempts, self.max_failures) < 1 or self.timeout_s <= 0:
             raise ConfigError(
-                f"patience: max_attempts={self.max_attempts}, timeout_s={self.timeout_s}: give at "
-                "least one attempt and a time above 0."
+                f"patience: max_attempts={self.max_attempts}, max_failures={self.max_failures}, "
+                f"timeout_s={self.timeout_s}: give at least one, and a time above 0."
             )
 
 

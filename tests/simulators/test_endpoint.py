@@ -138,6 +138,19 @@ def test_nobody_there_is_said(pairs: list[Pair]) -> None:
     assert "APIConnectionError" in (judgment.error or "")
 
 
+def test_a_server_that_is_down_ends_the_asking(pairs: list[Pair], tmp_path: Path) -> None:
+    """Not after all pairs have been retried; what was answered before is kept."""
+    patience = Patience(timeout_s=1.0, max_attempts=2, max_failures=5)
+    path = str(tmp_path / "replies.sqlite")
+    with served() as base_url:
+        there = endpoint(base_url, patience=patience)
+        annotate(Cached(model=there, path=path), pairs[:7])
+    gone = endpoint(base_url, patience=patience)
+    with pytest.raises(EndpointError, match=r"5 requests in a row failed .*APIConnectionError"):
+        annotate(Cached(model=gone, path=path), pairs)
+    assert all(j.cached for j in annotate(Cached(model=gone, path=path), pairs[:7]))
+
+
 def test_the_requests_of_all_members_keep_to_the_rate(pairs: list[Pair]) -> None:
     """1,200 a minute on both sides: a client that keeps to it meets no 429 but for its burst."""
     with served("faults.requests_per_minute=1200") as base_url:
