@@ -7,11 +7,12 @@ nothing where there is no verdict. output_1 is output_a.
 import json
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from farm.data.files import read_table
-from farm.data.records import make_pair
+from farm.data.records import last_user_text, make_pair
 from farm.data.rows import RowError, instruction_of
 from farm.errors import DataError
 from farm.types import Judgment, Pair
@@ -70,10 +71,13 @@ def preference_of(code: Any) -> float | None:
 
 
 def annotation_row(pair: Pair, judgment: Judgment) -> dict[str, Any]:
-    """An AlpacaEval row. An instruction of several turns is written as its last user turn."""
-    last = next(m.content for m in reversed(pair.instruction.messages) if m.role == "user")
+    """An AlpacaEval row. A conversation of several turns has `messages` beside its last user turn,
+    so that it can be read back."""
+    messages = pair.instruction.messages
+    whole = {"messages": [asdict(message) for message in messages]} if len(messages) > 1 else {}
     return {
-        "instruction": last,
+        "instruction": last_user_text(pair.instruction),
+        **whole,
         "output_1": pair.output_a,
         "output_2": pair.output_b,
         "annotator": judgment.annotator,

@@ -10,9 +10,10 @@ from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
-from farm.evaluation.text_features import confidence, is_list
 
 from farm.errors import ConfigError
+from farm.evaluation.text_features import confidence, is_list
+from farm.heartbeat import beat
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
@@ -49,6 +50,7 @@ class _Bias:
                 judgments[index] = replace(verdict, noised=True)
             else:
                 asked.append(index)
+        beat(len(judgments), {})
         said = self._annotator.annotate([pairs[i] for i in asked], seed=seed, draw=draw)
         judgments.update(zip(asked, said, strict=True))
         return [judgments[index] for index in range(len(pairs))]

@@ -2,6 +2,7 @@
 
 import argparse
 import json
+import os
 import sys
 import time
 from datetime import datetime
@@ -22,9 +23,12 @@ def main() -> int:
     arguments = _parser().parse_args()
     try:
         arguments.action(arguments)
+        sys.stdout.flush()
     except FarmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
+    except BrokenPipeError:  # whoever read the output has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from farm.data.records import is_canonical, turn_judgment
 from farm.errors import ConfigError
+from farm.heartbeat import beat
 from farm.protocols import Annotator, ExactAnnotator
 from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
@@ -37,18 +38,19 @@ class LabelFlip:
         for index, pair in enumerate(pairs):
             noised = uniform(coins, "noise", pair.id) < 2 * self._p
             if noised and pair.output_a != pair.output_b:
-                judgments[index] = _coin(pair, coins)
+                judgments[index] = _coin(pair, coins, draw)
             else:
                 asked.append(index)
+        beat(len(judgments), {})
         verdicts = self._annotator.annotate([pairs[i] for i in asked], seed=seed, draw=draw)
         judgments.update(zip(asked, verdicts, strict=True))
         return [judgments[index] for index in range(len(pairs))]
 
 
-def _coin(pair: Pair, seed: int) -> Judgment:
+def _coin(pair: Pair, seed: int, draw: int) -> Judgment:
     second_of_canonical = uniform(seed, "coin", pair.id) < 0.5
     b_wins = second_of_canonical == is_canonical(pair)
-    return replace(Judgment(pair.id, float(b_wins), "noise", "ab"), noised=True)
+    return replace(Judgment(pair.id, float(b_wins), "noise", "ab", draw), noised=True)
 
 
 class ShuffledLabels:

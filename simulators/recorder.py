@@ -29,11 +29,23 @@ class Recorder:
         self._annotator = annotator
         self._path = Path(path)
 
+    def unpaid(self) -> dict[str, str]:
+        """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
+        return {"_target_": "simulators.recorder.Unrecorded"}
+
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """The annotator's judgments."""
         judgments = self._annotator.annotate(pairs, seed=seed, draw=draw)
         write_lines(self._path, pairs, judgments)
         return judgments
+
+
+class Unrecorded(Recorder):
+    """A recorder that writes nothing."""
+
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
+        """The annotator's judgments."""
+        return self._annotator.annotate(pairs, seed=seed, draw=draw)
 
 
 def write_lines(path: Path, pairs: Sequence[Pair], judgments: Sequence[Judgment]) -> None:

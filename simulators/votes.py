@@ -11,15 +11,22 @@ from farm.errors import ConfigError
 from farm.protocols import Annotator, ExactAnnotator
 from farm.types import Judgment, Pair
 from simulators.chat.types import total_cost, total_usage
+from simulators.order import RandomOrder
 
 
 class BothOrders:
     """Asks about each pair in both orders and takes the mean, so that a judge's liking for the
-    first answer cancels. `votes` are the two preferences; `flip_rate` counts where they differ."""
+    first answer cancels. `votes` are the two preferences; `flip_rate` counts where they differ.
+    Raises ConfigError around a `RandomOrder`."""
 
     stage_version: ClassVar[int] = 1
 
     def __init__(self, *, annotator: Annotator) -> None:
+        if isinstance(annotator, RandomOrder):
+            raise ConfigError(
+                "annotator: inside BothOrders a RandomOrder shows both times the same order. Take "
+                "it out, or put BothOrders in its place."
+            )
         self._annotator = annotator
         if isinstance(annotator, ExactAnnotator):  # it averages over both orders already
             self.expectation = annotator.expectation

@@ -22,7 +22,7 @@ from farm.stages.labelling import Hearing, accounts, caveats
 from farm.stages.outputs import load_completions
 from farm.types import Judgment, LabeledPair, Pair
 
-STAGE_VERSION = 2  # see farm.builder.Step
+STAGE_VERSION = 3  # see farm.builder.Step
 
 _CHUNK = 50_000
 """As many as one file of OpenAI's Batch API holds; what LLM judges are asked within a chunk is kept

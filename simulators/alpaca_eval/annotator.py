@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import yaml  # type: ignore[import-untyped]  # it ships without type information
 
 from farm.artifacts import content_hash
-from farm.data.records import chunks, tie
+from farm.data.records import chunks
 from farm.errors import ConfigError
 from farm.seeds import redraw
 from farm.types import Judgment, Pair
@@ -15,7 +15,7 @@ from simulators.alpaca_eval.completion_parsers import find_parser
 from simulators.alpaca_eval.prompts import load_template
 from simulators.chat.loop import ask_all
 from simulators.chat.types import ChatModel, ChatRequest, Reply
-from simulators.judges.asking import Sampling, Tally, bill, request
+from simulators.judges.asking import Sampling, Tally, bill, in_order, request
 
 _MAX_TOKENS, _TEMPERATURE = 2048, 0.7
 """What AlpacaEval asks for where a configuration says nothing."""
@@ -66,7 +66,7 @@ class AlpacaEvalAnnotator:
         path: the directory with `configs.yaml`; prompt files are looked up from its parent folder.
         model: who answers, whatever `model_name` the directory gives.
         name: which annotator, where the directory has several.
-        max_unparsed: share of pairs whose verdict may be unreadable; more raise TooManyUnparsed.
+        max_unparsed: share of answers that may be unreadable; more raise TooManyUnparsed.
 
     Raises ConfigError for a directory that cannot be read, or asks for what cannot be had: an
     unknown parser, log-probabilities of a token within the answer, or of a model without them.
@@ -102,7 +102,7 @@ class AlpacaEvalAnnotator:
         refuses."""
         asked = [i for i, pair in enumerate(pairs) if pair.output_a != pair.output_b]
         batches = list(chunks(asked, self._template.batch_size))
-        tally = Tally(self._name, self._max_unparsed, len(asked))
+        tally = Tally(self._name, self._max_unparsed, len(batches))
         judgments: dict[int, Judgment] = {}
 
         def on_reply(index: int, reply: Reply) -> None:
@@ -115,7 +115,7 @@ class AlpacaEvalAnnotator:
             for batch in batches
         )
         ask_all(self._model, requests, len(batches), on_reply)
-        return [judgments.get(i) or tie(pair, self._name) for i, pair in enumerate(pairs)]
+        return in_order(pairs, judgments, self._name)
 
     def _request(self, pairs: Sequence[Pair], seed: int, draw: int) -> ChatRequest:
         settings = dict(self._settings)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 from farm.errors import ConfigError
 from farm.heartbeat import beat
 from simulators.chat.cached import request_key
-from simulators.chat.endpoint import Endpoint, record
+from simulators.chat.endpoint import Endpoint, NoCompletion, record
 from simulators.chat.limits import Limits, Patience
 from simulators.chat.prices import Price
 from simulators.chat.quote import Quote
@@ -77,7 +77,7 @@ class BatchEndpoint(Endpoint):
 
     stage_version: ClassVar[int] = 1
     key_excludes: ClassVar[frozenset[str]] = frozenset(
-        {"api_key_env", "price", "patience", "base_url", "batches"}
+        {"api_key_env", "price", "patience", "batches"}
     )
 
     def __init__(
@@ -111,7 +111,7 @@ class BatchEndpoint(Endpoint):
     async def ask(self, request: ChatRequest) -> Reply:
         """The answer of this model, once the batch that the request joins is done."""
         loop = asyncio.get_running_loop()
-        key = request_key(self.model, request)
+        key = request_key(self.server, request)
         one = _Waiting(key, self._line(key, request), loop.create_future())
         if self._bytes + len(one.line) > _MAX_BYTES:
             self._flush()
@@ -243,7 +243,8 @@ class BatchEndpoint(Endpoint):
         body = response.get("body") or {}
         if response.get("status_code") == 200:
             # As leniently as the client reads answers: unknown values are no errors.
-            return self._reply(ChatCompletion.construct(**body), latency_s)
+            with suppress(NoCompletion):
+                return self._reply(ChatCompletion.construct(**body), latency_s)
         error = row.get("error") or body.get("error") or {}
         said = f"{error.get('code')}: {error.get('message')}"
         return Reply(None, error=self._redacted(f"refused: {said}"), latency_s=latency_s)

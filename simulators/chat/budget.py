@@ -21,19 +21,18 @@ class _Spending(NamedTuple):
     calls: float
     tokens: float
 
-    def plus(self, other: "_Spending", sign: int = 1) -> "_Spending":
-        return _Spending(*(a + sign * b for a, b in zip(self, other, strict=True)))
-
 
 class Budget:
     """Asks while dollars, calls and tokens last; afterwards every request comes back with an error
-    that says so, and a note tells the run's readers. A request in flight counts with an estimate
-    until its bill is known, so what is spent can exceed the budget by the estimate's error. What a
-    cache around it answers never gets here and is free.
+    that says so, and a note tells the run's readers. What a cache around it answers never gets here
+    and is free.
 
-    What was spent is kept in the file `ledger` (SQLite), so that a run that is started again goes
-    on with what is left. Raises ConfigError where nothing is limited, or dollars are and the model
-    has no known price.
+    What was spent is kept in the file `ledger` (SQLite), which all who name it share: a pool's
+    members, the workers of a machine, and a run that is started again. A request takes an estimate
+    out of it before it is sent, and puts back what its bill does not need; so what is spent exceeds
+    the budget by the error of that estimate at most, and a request whose bill never came counts as
+    estimated. A request that fails for good counts as one call without tokens. Raises ConfigError
+    where nothing is limited, or dollars are and the model has no known price.
     """
 
     stage_version: ClassVar[int] = 1
@@ -63,28 +62,29 @@ class Budget:
         self._path = Path(ledger)
         self.model = model.model
         self.capabilities = model.capabilities
-        self.server = model.server
         self.concurrency = model.concurrency
-        self._in_flight = _Spending(0.0, 0.0, 0.0)
+
+    @property
+    def server(self) -> str:
+        """The inner model's."""
+        return self._inner.server
+
+    def unpaid(self) -> dict[str, str]:
+        """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
+        return {"_target_": "simulators.chat.quote.Unspent"}
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The inner model's answer, or an error when the budget does not allow it."""
-        most = self._spending(estimated_usage(request))
-        if not self._allows(most):
+        estimate = self._spending(estimated_usage(request))
+        if not self._reserve(estimate):
             note(f"{self.model}: {SPENT} ({self._path}); the remaining pairs got no verdict.")
             return Reply(None, error=SPENT)
-        self._in_flight = self._in_flight.plus(most)
-        try:
-            reply = await self._inner.ask(request)
-        finally:
-            self._in_flight = self._in_flight.plus(most, -1)
-        if reply.usage is not None and not reply.cached:
-            self._book(self._spending(reply.usage))
+        reply = await self._inner.ask(request)
+        if reply.usage is not None:
+            self._settle(estimate, self._spending(reply.usage))
+        elif reply.error is not None:
+            self._settle(estimate, _Spending(0.0, 1.0, 0.0))
         return reply
-
-    def _allows(self, most: _Spending) -> bool:
-        wanted = self._spent().plus(self._in_flight).plus(most)
-        return all(value <= limit for value, limit in zip(wanted, self._limits, strict=True))
 
     def _spending(self, usage: Usage) -> _Spending:
         usd = self._price.of(usage) if self._price else 0.0
@@ -97,12 +97,25 @@ class Budget:
             self._path, timeout=60.0, isolation_level=None, check_same_thread=False
         )
         ledger.execute("pragma journal_mode=wal")
-        ledger.execute("create table if not exists bills (usd real, calls real, tokens real)")
+        ledger.execute(
+            "create table if not exists spent (one integer primary key check (one = 1), "
+            "usd real, calls real, tokens real)"
+        )
+        ledger.execute("insert or ignore into spent values (1, 0, 0, 0)")
         return ledger
 
-    def _spent(self) -> _Spending:
-        sums = "select total(usd), total(calls), total(tokens) from bills"
-        return _Spending(*self._ledger.execute(sums).fetchone())
+    def _reserve(self, estimate: _Spending) -> bool:
+        """Take the estimate out, if the budget allows it; one statement, for all who share it."""
+        return bool(
+            self._ledger.execute(
+                "update spent set usd = usd + ?1, calls = calls + ?2, tokens = tokens + ?3 "
+                "where usd + ?1 <= ?4 and calls + ?2 <= ?5 and tokens + ?3 <= ?6",
+                (*estimate, *self._limits),
+            ).rowcount
+        )
 
-    def _book(self, bill: _Spending) -> None:
-        self._ledger.execute("insert into bills values (?, ?, ?)", bill)
+    def _settle(self, estimate: _Spending, bill: _Spending) -> None:
+        difference = [paid - taken for paid, taken in zip(bill, estimate, strict=True)]
+        self._ledger.execute(
+            "update spent set usd = usd + ?, calls = calls + ?, tokens = tokens + ?", difference
+        )

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -16,9 +17,10 @@ class Cached:
     """Answers from a file what was answered before, and records what is new as soon as it comes.
 
     The key is the request's content (messages and settings, hence the batch of pairs in it), its
-    draw and the requested model's name: two different models under one name need two files. What
-    failed is not recorded and will be asked again. Requests that were in flight when a process died
-    are counted, and reported as a note of the next run: the provider may have billed them.
+    draw, the model's name and the server's address. So runs whose seeds differ share samples,
+    unless the seed is part of the request (`capabilities.seed`). What failed is not recorded and
+    will be asked again. Requests that were in flight when a process died are counted, and reported
+    as a note of the next run: the provider may have billed them.
     """
 
     stage_version: ClassVar[int] = 1
@@ -29,10 +31,18 @@ class Cached:
         self._path = Path(path)
         self.model = model.model
         self.capabilities = model.capabilities
-        self.server = model.server
         self.concurrency = model.concurrency
         self._asking: dict[str, asyncio.Future[Reply]] = {}
         self._counted = False
+
+    @property
+    def server(self) -> str:
+        """The inner model's."""
+        return self._inner.server
+
+    def unpaid(self) -> dict[str, str]:
+        """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
+        return {"_target_": "simulators.chat.quote.Peeked"}
 
     @cached_property
     def _store(self) -> Store:
@@ -43,27 +53,34 @@ class Cached:
         if not self._counted:
             self._counted = True
             await self._report_losses()
-        key = request_key(self.model, request)
+        key = request_key(self.server, request)
         if key in self._asking:  # the same request twice in one list: paid once
-            return await asyncio.shield(self._asking[key])
-        reply = await self._store.get(key)
-        return reply if reply is not None else await self._ask_once(key, request)
-
-    async def _ask_once(self, key: str, request: ChatRequest) -> Reply:
-        self._asking[key] = asyncio.get_running_loop().create_future()
+            return replace(await asyncio.shield(self._asking[key]), cached=True)
+        answer = self._asking[key] = asyncio.get_running_loop().create_future()
         try:
-            await self._store.begin(key)
-            reply = await self._inner.ask(request)
-            if reply.error is None:
-                reply = await self._store.put(key, reply, model=self.model, draw=request.draw)
-            else:
-                await self._store.drop(key)
+            reply = await self._store.get(key) or await self._new(key, request)
         except BaseException as error:
-            self._asking.pop(key).cancel()
-            if isinstance(error, Exception):  # refused: nothing was answered, nothing is lost
-                await self._store.drop(key)
+            if isinstance(error, Exception):
+                answer.set_exception(error)
+                answer.exception()  # perhaps nobody else waits for it
+            else:
+                answer.cancel()
             raise
-        self._asking.pop(key).set_result(reply)
+        finally:
+            del self._asking[key]
+        answer.set_result(reply)
+        return reply
+
+    async def _new(self, key: str, request: ChatRequest) -> Reply:
+        await self._store.begin(key)
+        try:
+            reply = await self._inner.ask(request)
+        except Exception:  # refused: nothing was answered, nothing is lost
+            await self._store.drop(key)
+            raise
+        if reply.error is None:
+            return await self._store.put(key, reply, model=self.model, draw=request.draw)
+        await self._store.drop(key)
         return reply
 
     async def _report_losses(self) -> None:
@@ -76,9 +93,9 @@ class Cached:
             )
 
 
-def request_key(model: str, request: ChatRequest) -> str:
-    """Hash of all that decides an answer."""
+def request_key(server: str, request: ChatRequest) -> str:
+    """Hash of all that decides an answer; `server` is address and model (`ChatModel.server`)."""
     messages = [[m.role, m.content] for m in request.messages]
-    content = [model, messages, sorted(request.settings.items()), request.draw]
+    content = [server, messages, sorted(request.settings.items()), request.draw]
     text = json.dumps(content, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]

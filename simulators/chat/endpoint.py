@@ -1,6 +1,7 @@
 """Chat models behind an OpenAI-compatible endpoint: OpenAI, vLLM, llama.cpp, Ollama and others."""
 
 import os
+import re
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
@@ -13,13 +14,19 @@ from simulators.chat.prices import Price, price_table
 from simulators.chat.types import Capabilities, ChatRequest, EndpointError, Reply
 
 if TYPE_CHECKING:
-    from openai import APIError
     from tenacity import RetryCallState
 
 Result = TypeVar("Result")
 
 CHARACTERS_PER_TOKEN = 4
 """For estimates before asking; English text, roughly."""
+
+
+_SHOWN = 80
+
+
+class NoCompletion(Exception):
+    """A server answered with something else than a chat completion."""
 
 
 class Endpoint:
@@ -41,7 +48,7 @@ class Endpoint:
 
     stage_version: ClassVar[int] = 1
     key_excludes: ClassVar[frozenset[str]] = frozenset(
-        {"api_key_env", "limits", "price", "patience", "base_url"}
+        {"api_key_env", "limits", "price", "patience"}
     )
 
     def __init__(
@@ -72,7 +79,7 @@ class Endpoint:
 
         try:
             reply = await self._patiently(self._attempt, request)
-        except APIError as error:
+        except (APIError, NoCompletion) as error:
             return self._given_up(error)
         self._failures = 0
         return reply
@@ -81,19 +88,24 @@ class Endpoint:
         self, attempt: Callable[..., Awaitable[Result]], *arguments: Any, **keywords: Any
     ) -> Result:
         """What the attempt returns; it is repeated while failures are transient and patience
-        lasts. Raises the last one's APIError."""
-        from tenacity import AsyncRetrying, retry_if_exception, stop_after_attempt, stop_after_delay
+        lasts. Raises the last one's APIError or NoCompletion."""
+        from tenacity import (
+            AsyncRetrying,
+            retry_if_exception,
+            stop_after_attempt,
+            stop_before_delay,
+        )
 
         retrying = AsyncRetrying(
             retry=retry_if_exception(_is_transient),
             stop=stop_after_attempt(self._patience.max_attempts)
-            | stop_after_delay(self._patience.max_retry_s),
+            | stop_before_delay(self._patience.max_retry_s),
             wait=_wait_s,
             reraise=True,
         )
         return await retrying(attempt, *arguments, **keywords)
 
-    def _given_up(self, error: "APIError") -> Reply:
+    def _given_up(self, error: Exception) -> Reply:
         """The reply where a transient failure outlasted all retries. Raises EndpointError for what
         is a refusal, or where nobody has answered for a while."""
         message = self._redacted(f"{type(error).__name__}: {error}")
@@ -125,16 +137,25 @@ class Endpoint:
                 messages=[{"role": m.role, "content": m.content} for m in request.messages],
                 **request.settings,
             )
+        except ValueError as error:  # status 200 with a body that is no JSON
+            raise NoCompletion(f"the answer is no chat completion: {error}") from None
         finally:
             await pace.leave(ticket)
         return self._reply(completion, time.monotonic() - started)
 
     def _reply(self, completion: Any, latency_s: float | None) -> Reply:
-        if not completion.choices:  # some servers answer an error with 200 and no choice
-            return Reply(None, error="the answer has no choices", latency_s=latency_s)
+        """Raises NoCompletion for what has another form than a chat completion's: a page of a web
+        server, an error with status 200."""
+        try:
+            return self._parsed(completion, latency_s)
+        except (AttributeError, IndexError, TypeError):
+            shown = repr(completion)[:_SHOWN]
+            raise NoCompletion(f"the answer is no chat completion: {shown}") from None
+
+    def _parsed(self, completion: Any, latency_s: float | None) -> Reply:
         choice = completion.choices[0]
         usage = completion.usage and Usage(
-            1.0, completion.usage.prompt_tokens, completion.usage.completion_tokens
+            1.0, completion.usage.prompt_tokens or 0, completion.usage.completion_tokens or 0
         )
         return Reply(
             text=_text(choice.message),
@@ -179,6 +200,13 @@ class Endpoint:
                 "(api_key_env) holds no key. Set it, or set api_key_env to null where the server "
                 "wants none."
             )
+        if self._api_key_env is not None and not re.fullmatch(
+            r"[!-~]+", os.environ[self._api_key_env]
+        ):
+            raise ConfigError(
+                f"{self.model} at {self._base_url}: the key in {self._api_key_env} (api_key_env) "
+                "has a space, a line's end or another character that no key has. Set it anew."
+            )
 
     def _redacted(self, text: str) -> str:
         key = os.environ.get(self._api_key_env) if self._api_key_env else None
@@ -200,29 +228,23 @@ def record(kind: Any, values: Any) -> Any:
 
 
 def _is_transient(error: BaseException) -> bool:
-    from openai import (
-        APIConnectionError,
-        APITimeoutError,
-        ConflictError,
-        InternalServerError,
-        RateLimitError,
-    )
+    from openai import APIConnectionError, APIStatusError, RateLimitError
 
     if isinstance(error, RateLimitError):
         return error.code != "insufficient_quota"
-    return isinstance(
-        error, APIConnectionError | APITimeoutError | InternalServerError | ConflictError
-    )
+    if isinstance(error, APIStatusError):
+        return error.status_code in (408, 409) or error.status_code >= 500
+    return isinstance(error, APIConnectionError | NoCompletion)
 
 
 def _wait_s(state: "RetryCallState") -> float:
-    from tenacity import wait_exponential_jitter
+    from tenacity import wait_exponential_jitter, wait_random
 
     error = state.outcome.exception() if state.outcome else None
     response = getattr(error, "response", None)
     asked = response.headers.get("retry-after") if response is not None else None
     if asked is not None and asked.replace(".", "", 1).isdigit():
-        return float(asked)
+        return float(asked) + float(wait_random(0.0, 0.1)(state))
     return float(wait_exponential_jitter(initial=0.5, max=30.0, jitter=0.5)(state))
 
 
@@ -250,4 +272,4 @@ def _top_logprobs(choice: Any, place: int) -> tuple[tuple[str, float], ...] | No
     if choice.logprobs is None or not choice.logprobs.content:
         return None
     token = choice.logprobs.content[place]
-    return tuple((top.token, top.logprob) for top in token.top_logprobs)
+    return tuple((top.token, top.logprob) for top in token.top_logprobs or ())

@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any, Protocol
 
 from farm.errors import ConfigError
+from simulators.chat.actors import SharedActor
 
 
 @dataclass(frozen=True)
@@ -109,9 +110,13 @@ class Pace:
                 await asyncio.wait_for(self._freed.wait(), timeout=1.0)
         ticket = next(self._tickets)
         self._held[ticket] = time.monotonic()
-        for bucket, amount in ((self._requests, 1), (self._tokens, tokens)):
-            if bucket is not None:  # what is larger than the bucket waits for an empty one
-                await bucket.acquire(min(amount, bucket.max_rate))
+        try:
+            for bucket, amount in ((self._requests, 1), (self._tokens, tokens)):
+                if bucket is not None:  # what is larger than the bucket waits for an empty one
+                    await bucket.acquire(min(amount, bucket.max_rate))
+        except BaseException:  # whoever waited was cancelled
+            await self.leave(ticket)
+            raise
         return ticket
 
     async def leave(self, ticket: int) -> None:
@@ -137,26 +142,28 @@ class SharedPace:
     def __init__(self, name: str, shared: tuple[int | None, float | None, float | None]) -> None:
         import ray
 
-        self._actor = (
-            ray.remote(Pace)
-            .options(
-                name=name,
-                namespace="limits",
-                get_if_exists=True,
-                num_cpus=0,
-                max_concurrency=100_000,  # each waits in a call of its own
+        self._actor = SharedActor(
+            lambda: (
+                ray.remote(Pace)
+                .options(
+                    name=name,
+                    namespace="limits",
+                    get_if_exists=True,
+                    num_cpus=0,
+                    max_concurrency=100_000,  # each waits in a call of its own
+                )
+                .remote(*shared)
             )
-            .remote(*shared)
         )
 
     async def admit(self, tokens: float) -> int:
         """Wait for the actor."""
-        ticket: int = await self._actor.admit.remote(tokens)
+        ticket: int = await self._actor.call("admit", tokens)
         return ticket
 
     async def leave(self, ticket: int) -> None:
         """Tell the actor."""
-        await self._actor.leave.remote(ticket)
+        await self._actor.call("leave", ticket)
 
 
 @cache

@@ -5,9 +5,12 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, cached_property
+from itertools import compress
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
+from farm.artifacts import content_hash
 from farm.errors import ConfigError
 from farm.seeds import derive
 from farm.types import Usage
@@ -21,26 +24,33 @@ class _Waiting(NamedTuple):
 
 
 class LocalModel:
-    """Answers with the causal language model of a directory or hub name, `batch_size` requests at
-    a time. What is sampled depends on the request, its draw and its `seed` setting alone. Raises
-    ConfigError for sizes below 1 and for what cannot be loaded."""
+    """Answers with the causal language model in the folder `path`, `batch_size` requests at
+    a time. What is sampled depends on the weights, the request, its draw and the judge's seed
+    alone. A prompt of more than `max_prompt_tokens` is not answered, since its beginning holds the
+    rules. Raises ConfigError for sizes below 1 and for what cannot be loaded."""
 
     stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"batch_size"})
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"path", "batch_size"})
 
-    def __init__(
-        self, *, path: str, batch_size: int = 16, max_prompt_tokens: int = 4096, seed: bool = True
-    ) -> None:
+    def __init__(self, *, path: str, batch_size: int = 16, max_prompt_tokens: int = 4096) -> None:
         if min(batch_size, max_prompt_tokens) < 1:
             raise ConfigError(
                 f"batch_size={batch_size}, max_prompt_tokens={max_prompt_tokens}: at least 1 each."
             )
         self.model = path
-        self.server = path
         self.concurrency = batch_size
-        self.capabilities = Capabilities(json_mode=False, seed=seed)
+        self.capabilities = Capabilities(json_mode=False, seed="run")
         self._max_prompt_tokens = max_prompt_tokens
         self._waiting: list[_Waiting] = []
+
+    def resolved(self) -> dict[str, str]:
+        """The content hash of the folder."""
+        return {"path": content_hash(Path(self.model))}
+
+    @cached_property
+    def server(self) -> str:
+        """The weights, wherever they lie."""
+        return self.resolved()["path"]
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The model's answer; free."""
@@ -70,11 +80,15 @@ class LocalModel:
 
         started = time.monotonic()
         model, tokenizer = self._loaded
-        prompts = chat.prompts_ids(
-            tokenizer,
-            [one.request.messages for one in group],
-            max_prompt_tokens=self._max_prompt_tokens,
-        )
+        prompts = chat.prompts_ids(tokenizer, [one.request.messages for one in group])
+        fitting = [len(prompt) <= self._max_prompt_tokens for prompt in prompts]
+        for one, prompt, fits in zip(group, prompts, fitting, strict=True):
+            if not fits:
+                reason = f"{len(prompt)} prompt tokens; max_prompt_tokens={self._max_prompt_tokens}"
+                one.answer.set_result(Reply(None, error=reason))
+        group, prompts = list(compress(group, fitting)), list(compress(prompts, fitting))
+        if not group:
+            return
         rollouts = decode(
             model,
             prompts,
@@ -103,7 +117,7 @@ class LocalModel:
             one.answer.set_result(reply)
 
     def _row_seed(self, request: ChatRequest) -> int:
-        return derive(request.settings.get("seed", 0), "local", request_key(self.model, request))
+        return derive(request.settings.get("seed", 0), "local", request_key(self.server, request))
 
     def _top_logprobs(
         self, request: ChatRequest, prompt: Sequence[int]

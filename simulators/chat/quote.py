@@ -1,5 +1,7 @@
-"""A chat model that asks nobody and says what asking would take: for dry runs."""
+"""What stands in the place of chat models in a dry run: nobody is asked, nothing is written."""
 
+from simulators.chat.budget import Budget
+from simulators.chat.cached import Cached, request_key
 from simulators.chat.endpoint import Endpoint, estimated_usage
 from simulators.chat.types import ChatRequest, Reply
 
@@ -15,3 +17,25 @@ class Quote(Endpoint):
         usage = estimated_usage(request)
         cost_usd = self.price.of(usage) if self.price else None
         return Reply(None, usage=usage, cost_usd=cost_usd, error=NOT_ASKED)
+
+    def check_key(self) -> None:
+        """None is needed."""
+
+
+class Peeked(Cached):
+    """A cache that is looked into and not written to."""
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """What is recorded, or the inner model's."""
+        found = None
+        if self._path.exists():
+            found = await self._store.get(request_key(self.server, request))
+        return found or await self._inner.ask(request)
+
+
+class Unspent(Budget):
+    """A budget that nothing is taken from."""
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The inner model's."""
+        return await self._inner.ask(request)

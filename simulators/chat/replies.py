@@ -13,6 +13,7 @@ import psutil
 
 from farm.errors import DataError
 from farm.types import Usage
+from simulators.chat.actors import SharedActor
 from simulators.chat.types import Reply
 
 _SCHEMA = """
@@ -84,9 +85,13 @@ class ReplyFile:
         """One transaction."""
         row = (key, model, draw, _encode(reply), reply.cost_usd, time.time())
         self._db.execute("begin immediate")
-        first = self._db.execute("insert or ignore into replies values (?, ?, ?, ?, ?, ?)", row)
-        self._forget(key)
-        self._db.execute("commit")
+        try:
+            first = self._db.execute("insert or ignore into replies values (?, ?, ?, ?, ?, ?)", row)
+            self._forget(key)
+            self._db.execute("commit")
+        except sqlite3.Error:  # a full disk, say: the next answer finds no open transaction
+            self._db.execute("rollback")
+            raise
         return reply if first.rowcount else await self.get(key) or reply
 
     async def drop(self, key: str) -> None:
@@ -177,44 +182,48 @@ class ReplyActor:
     """A `Store` in a Ray actor on the head node: a cluster's machines share no SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        import ray
-        from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-        head = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
-        self._actor = (
-            ray.remote(ReplyFile)
-            .options(
-                name=f"replies {path}",
-                namespace="replies",
-                get_if_exists=True,
-                num_cpus=0,
-                scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False),
-            )
-            .remote(path)
-        )
+        self._actor = SharedActor(lambda: _reply_actor(path))
 
     async def get(self, key: str) -> Reply | None:
         """Asks the actor."""
-        reply: Reply | None = await self._actor.get.remote(key)
+        reply: Reply | None = await self._actor.call("get", key)
         return reply
 
     async def begin(self, key: str) -> None:
         """Tells the actor."""
-        await self._actor.begin.remote(key)
+        await self._actor.call("begin", key)
 
     async def put(self, key: str, reply: Reply, *, model: str, draw: int) -> Reply:
         """Tells the actor."""
-        kept: Reply = await self._actor.put.remote(key, reply, model=model, draw=draw)
+        kept: Reply = await self._actor.call("put", key, reply, model=model, draw=draw)
         return kept
 
     async def drop(self, key: str) -> None:
         """Tells the actor."""
-        await self._actor.drop.remote(key)
+        await self._actor.call("drop", key)
 
     async def lost(self) -> int:
         """Asks the actor."""
-        count: int = await self._actor.lost.remote()
+        count: int = await self._actor.call("lost")
         return count
+
+
+def _reply_actor(path: Path) -> Any:
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    head = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
+    return (
+        ray.remote(ReplyFile)
+        .options(
+            name=f"replies {path}",
+            namespace="replies",
+            get_if_exists=True,
+            num_cpus=0,
+            scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False),
+        )
+        .remote(path)
+    )
 
 
 def open_store(path: Path) -> Store:

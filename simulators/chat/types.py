@@ -59,8 +59,10 @@ class Capabilities:
     """What it calls the limit on new tokens."""
     json_mode: bool = True
     """Whether it can be held to answer with a JSON object."""
-    seed: bool = False
-    """Whether the judge's seed is sent along, for servers whose answers it decides."""
+    seed: Literal["request", "run"] | None = None
+    """Which seed is sent along, for servers whose samples it decides: one of its own for each
+    request, or the judge's for all, where the server mixes in the request itself, as
+    `simulators.serve` and local models do. Runs whose seeds differ then ask anew."""
     system_role: bool = True
     """Whether there is a system turn; else its text opens the first user turn."""
 
@@ -72,10 +74,13 @@ class ChatModel(Protocol):
     model: str
     """The name that is asked for."""
     capabilities: Capabilities
-    server: str
-    """Who it is that answers: models of one server share its places."""
     concurrency: int
     """Requests that may be in flight at that server at once."""
+
+    @property
+    def server(self) -> str:
+        """Who it is that answers: address and model, or the weights."""
+        ...
 
     async def ask(self, request: ChatRequest) -> Reply:
         """The answer. Transient failures that outlast all retries come back as `error`; raises

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from farm.data.records import tie
 from farm.errors import DataError
 from farm.heartbeat import beat
-from farm.types import Message
+from farm.seeds import derive
+from farm.types import Judgment, Message, Pair
 from simulators.chat.types import (
     ChatModel,
     ChatRequest,
@@ -17,8 +19,9 @@ from simulators.chat.types import (
 )
 from simulators.judges.template import load_template
 
-_FEWEST = 20
-"""Up to so many pairs, the tolerated number of unparsed answers is that of so many."""
+_FEWEST = 100
+"""Up to so many requests, the tolerated number of unparsed answers is that of so many: one garbled
+answer to a pool's member with few pairs stops nothing."""
 _EXAMPLES = 3
 
 
@@ -52,15 +55,19 @@ def request(
     draw: int,
 ) -> ChatRequest:
     """A request with what the model's capabilities allow of what is wanted."""
+    turns = _turns(messages, model.capabilities.system_role)
     can = model.capabilities
     settings: dict[str, Any] = {can.token_parameter: sampling.max_tokens, **parser_settings}
     if can.temperature and sampling.temperature is not None:
         settings["temperature"] = sampling.temperature
     if sampling.reasoning_effort is not None:
         settings["reasoning_effort"] = sampling.reasoning_effort
-    if can.seed:
+    if can.seed == "run":
         settings["seed"] = seed
-    return ChatRequest(_turns(messages, can.system_role), settings, draw)
+    if can.seed == "request":  # one for all would give all pairs the same luck
+        contents = (turn.content for turn in turns)
+        settings["seed"] = derive(seed, "request", *contents) % 2**31
+    return ChatRequest(turns, settings, draw)
 
 
 def _turns(messages: tuple[Message, ...], system_role: bool) -> tuple[Message, ...]:
@@ -73,7 +80,7 @@ def _turns(messages: tuple[Message, ...], system_role: bool) -> tuple[Message, .
 def bill(model: ChatModel, replies: Sequence[Reply], count: int) -> dict[str, Any]:
     """The fields of a judgment that say who answered and what it took: its share, as one of
     `count`, of the replies it came out of."""
-    cost_usd = total_cost([reply.cost_usd for reply in replies])
+    cost_usd = total_cost([_cost(reply) for reply in replies])
     latencies = [reply.latency_s for reply in replies if reply.latency_s is not None]
     return {
         "raw": "\n\n".join(reply.text for reply in replies if reply.text is not None) or None,
@@ -86,29 +93,47 @@ def bill(model: ChatModel, replies: Sequence[Reply], count: int) -> dict[str, An
     }
 
 
+def _cost(reply: Reply) -> float | None:
+    """What an answer is priced at; one that did not come has no bill."""
+    unbilled = reply.error is not None and reply.usage is None
+    return 0.0 if unbilled else reply.cost_usd
+
+
+def in_order(
+    pairs: Sequence[Pair], judgments: Mapping[int, Judgment], judge: str
+) -> list[Judgment]:
+    """A judgment for each pair: ties on identical texts, which nobody was asked about."""
+    return [
+        tie(pair, judge) if pair.output_a == pair.output_b else judgments[index]
+        for index, pair in enumerate(pairs)
+    ]
+
+
 class Tally:
-    """Counts a judge's verdicts; raises TooManyUnparsed, with examples, once more than the share
-    `max_unparsed` of `total` failed. Failures to answer at all are not counted."""
+    """Counts a judge's answers; raises TooManyUnparsed, with examples, once more than the share
+    `max_unparsed` of `total` requests got an answer that is not a verdict on every pair. Failures
+    to answer at all are not counted."""
 
     def __init__(self, judge: str, max_unparsed: float, total: int) -> None:
         self._judge = judge
         self._max_unparsed = max_unparsed
         self._total = total
-        self._examples: list[str] = []
+        self._unread: list[str] = []
 
     def count(self, replies: Sequence[Reply], failed: int, pairs: int) -> None:
         """Count the replies to one request on `pairs` pairs, `failed` of which got no verdict."""
         if failed and any(reply.error is None for reply in replies):
-            self._examples += [repr((replies[-1].text or "")[:200])] * failed
+            self._unread.append(repr((replies[-1].text or "")[:200]))
         paid = [r.cost_usd for r in replies if r.cost_usd is not None and not r.cached]
         beat(pairs, {"cost_usd": sum(paid)} if paid else {})
-        if len(self._examples) > self._max_unparsed * max(self._total, _FEWEST):
-            examples = ", ".join(dict.fromkeys(self._examples[:_EXAMPLES]))
+        if len(self._unread) > self._max_unparsed * max(self._total, _FEWEST):
+            examples = ", ".join(dict.fromkeys(self._unread[:_EXAMPLES]))
             raise TooManyUnparsed(
-                f"{self._judge}: {len(self._examples)} of {self._total} verdicts cannot be read, "
-                f"more than max_unparsed={self._max_unparsed:g} allows. Examples: {examples}. What "
-                "was answered is in the cache, where there is one; a prompt and a parser that fit "
-                "the model, or a larger max_tokens, help."
+                f"{self._judge}: {len(self._unread)} of {self._total} answers cannot be read, more "
+                f"than max_unparsed={self._max_unparsed:g} allows. Examples: {examples}. A prompt "
+                "and a parser that fit the model, or a larger max_tokens, help. What was answered "
+                "is kept in the cache, where there is one, and is read again next time, unless "
+                "`python -m simulators.cache prune` deletes it."
             )
 
 

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from farm.artifacts import content_hash
-from farm.data.records import chunks, tie
+from farm.data.records import chunks
 from farm.errors import ConfigError
 from farm.seeds import redraw
 from farm.types import Judgment, Message, Pair
 from simulators.chat.loop import ask_all
 from simulators.chat.types import ChatModel, ChatRequest, Reply
-from simulators.judges.asking import Sampling, Tally, bill, request, sampling_of
+from simulators.judges.asking import Sampling, Tally, bill, in_order, request, sampling_of
 from simulators.judges.examples import example_turns
 from simulators.judges.parsers import Parser, Verdict, no_verdict
 from simulators.judges.template import Template, load_template, pairs_material
@@ -31,7 +31,7 @@ class Judge:
             over the whole list that is handed in, whatever is cached.
         examples: path of a file with rows `instruction`, `output_1`, `output_2` and `preference`
             (AlpacaEval's 1..2, optional `explanation`), shown before the pair as turns of the chat.
-        max_unparsed: share of pairs whose verdict may be unreadable; more raise TooManyUnparsed.
+        max_unparsed: share of answers that may be unreadable; more raise TooManyUnparsed.
 
     Raises ConfigError for a prompt or a file of examples that cannot be read.
     """
@@ -90,7 +90,7 @@ class Judge:
         asked = [i for i, pair in enumerate(pairs) if pair.output_a != pair.output_b]
         groups = list(chunks(asked, self._pairs_per_request))
         samples = self._parser.samples(self._model.capabilities)
-        tally = Tally(self._name, self._max_unparsed, len(asked))
+        tally = Tally(self._name, self._max_unparsed, len(groups))
         judgments: dict[int, Judgment] = {}
         replies: dict[int, dict[int, Reply]] = {}
 
@@ -107,7 +107,7 @@ class Judge:
 
         requests = self._requests(pairs, groups, samples, seed=redraw(seed, draw), draw=draw)
         ask_all(self._model, requests, len(groups) * samples, on_reply)
-        return [judgments.get(i) or tie(pair, self._name) for i, pair in enumerate(pairs)]
+        return in_order(pairs, judgments, self._name)
 
     def _requests(
         self,

@@ -17,6 +17,9 @@ TIE = "tie"
 ATTRIBUTES = ("helpfulness", "correctness", "coherence", "complexity", "verbosity")
 """HelpSteer2's five, each rated 0-4 (arXiv 2406.08673)."""
 _SHOWN = 80
+_LEAST_MASS = 0.05
+"""Probability that the two letters must have together: a model that means to say something else
+puts a trace on each of them, and their ratio is no verdict."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,10 @@ class Letter(_Hard):
         return 1 if capabilities.logprobs else self._fallback_samples
 
     def parse(self, reply: Reply, count: int) -> list[Verdict]:
-        """The letters' weights where the first token's are known, else the letter itself."""
+        """The letters' weights where the first token's are known, no verdict where they are below
+        5 % together; else the letter itself."""
         first, second = (self._weight(reply, label) for label in self.labels)
-        if first + second > 0:
+        if first + second >= _LEAST_MASS:
             return [Verdict(second / (first + second))]
         preference = _preference((reply.text or "").strip().rstrip("."), self.labels)
         if preference is None or reply.top_logprobs is not None:

@@ -4,12 +4,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from farm.data.records import tie
 from farm.seeds import derive, redraw
 from farm.types import Instruction, Judgment, Pair
 from simulators.chat.loop import ask_all
 from simulators.chat.types import ChatRequest, Reply
-from simulators.judges.asking import Prompted, Tally, bill, request
+from simulators.judges.asking import Prompted, Tally, bill, in_order, request
 from simulators.judges.fences import fenced
 from simulators.judges.template import answers_texts
 
@@ -33,7 +32,7 @@ class RankingJudge(Prompted):
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """The verdicts that the rankings imply. Raises as `Judge.annotate` does."""
         fields = list(_fields(pairs, redraw(seed, draw)))
-        tally = Tally(self._name, self._max_unparsed, sum(len(field.rows) for field in fields))
+        tally = Tally(self._name, self._max_unparsed, len(fields))
         judgments: dict[int, Judgment] = {}
 
         def on_reply(index: int, reply: Reply) -> None:
@@ -43,7 +42,7 @@ class RankingJudge(Prompted):
             tally.count([reply], sum(j.preference is None for j in read), len(read))
 
         ask_all(self._model, self._requests(fields, seed, draw), len(fields), on_reply)
-        return [judgments.get(i) or tie(pair, self._name) for i, pair in enumerate(pairs)]
+        return in_order(pairs, judgments, self._name)
 
     def _requests(self, fields: Sequence[_Field], seed: int, draw: int) -> Iterator[ChatRequest]:
         for field in fields:

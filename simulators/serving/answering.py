@@ -271,4 +271,4 @@ def answer(question: Question, models: Mapping[str, Annotator], seed: int) -> An
     try:
         return skill.answer(texts, models[question.model], seed)
     except FarmError as error:
-        raise Refusal(500, f"{question.model} cannot answer: {error}", "annotator_error") from None
+        raise Refusal(400, f"{question.model} cannot answer: {error}", "annotator_error") from None

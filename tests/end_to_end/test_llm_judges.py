@@ -29,7 +29,7 @@ def judged(run_here: Run, smoke: Finished, smoke_runs: Path) -> Finished:
             "endpoints=open_weights",
             "endpoints.strong.model.model=clean",
             f"endpoints.strong.model.base_url={base_url}",
-            "endpoints.strong.model.capabilities.seed=true",
+            "endpoints.strong.model.capabilities.seed=run",
         )
 
 

@@ -68,7 +68,7 @@ def endpoint(base_url: str, state: Path | str, **settings: Any) -> BatchEndpoint
     chosen = {
         "model": "clean",
         "api_key_env": None,
-        "capabilities": Capabilities(seed=True),
+        "capabilities": Capabilities(seed="run"),
         "price": Price(1.0, 1.0),
         "patience": Patience(timeout_s=5.0, max_attempts=8, max_retry_s=60.0),
         **settings,
@@ -97,7 +97,7 @@ def stats(base_url: str) -> dict[str, int]:
 def test_the_judgments_of_chat_completions_in_one_batch_at_half_the_price(
     pairs: list[Pair], tmp_path: Path
 ) -> None:
-    limits, capabilities = Limits(concurrency=8), Capabilities(seed=True)
+    limits, capabilities = Limits(concurrency=8), Capabilities(seed="run")
     with served() as base_url:
         single = Endpoint(
             model="clean", base_url=base_url, api_key_env=None, price=Price(1.0, 1.0),

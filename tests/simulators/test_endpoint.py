@@ -50,7 +50,7 @@ def pairs() -> list[Pair]:
 def endpoint(base_url: str, **settings: object) -> Endpoint:
     chosen: dict[str, object] = {
         "api_key_env": None,
-        "capabilities": Capabilities(seed=True),
+        "capabilities": Capabilities(seed="run"),
         "limits": Limits(concurrency=8),
         "price": Price(1.0, 1.0),
         "patience": QUICK,

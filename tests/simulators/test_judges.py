@@ -210,7 +210,7 @@ def test_without_logprobs_a_letter_is_sampled_several_times() -> None:
 
 
 def test_capabilities_decide_what_is_sent() -> None:
-    able = FakeModel(longer_wins, Capabilities(seed=True))
+    able = FakeModel(longer_wins, Capabilities(seed="run"))
     unable = FakeModel(
         longer_wins,
         Capabilities(

@@ -96,7 +96,7 @@ def endpoint(base_url: str, model: str = "clean", **capabilities: Any) -> Endpoi
         model=model,
         base_url=base_url,
         api_key_env=None,
-        capabilities=Capabilities(seed=True, **capabilities),
+        capabilities=Capabilities(seed="run", **capabilities),
         price=FREE,  # type: ignore[arg-type]  # as a yaml would give it
     )
 
