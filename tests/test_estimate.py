@@ -4,11 +4,13 @@ from pathlib import Path
 
 from farm.artifacts import Store
 from farm.builder import Planner
-from farm.config import compose, plain
+from farm.config import build, compose, plain, unpaid
 from farm.console import Console
+from farm.data.records import make_pair, user_instruction
 from farm.estimate import estimates
 from farm.pipeline import Pipeline
 from farm.settings import Settings
+from simulators.chat.quote import NOT_ASKED
 
 SMOKE = ("experiment=smoke", "annotators=judge", "annotators.train.p=0.0")
 
@@ -39,3 +41,31 @@ def test_an_unknown_price_is_said_not_counted_as_nothing(tmp_path: Path) -> None
 
 def test_programs_are_free_and_give_no_estimate(tmp_path: Path) -> None:
     assert estimated(tmp_path, "annotators=barnyard") == []
+
+
+def test_a_dry_run_writes_and_spends_nothing(tmp_path: Path) -> None:
+    node = {
+        "_target_": "simulators.recorder.Recorder",
+        "path": f"{tmp_path}/judgments.jsonl",
+        "annotator": {
+            "_target_": "simulators.judges.judge.Judge",
+            "name": "judge",
+            "prompt": "letter",
+            "parser": {"_target_": "simulators.judges.parsers.Letter"},
+            "sampling": {"max_tokens": 1},
+            "model": {
+                "_target_": "simulators.chat.cached.Cached",
+                "path": f"{tmp_path}/replies.sqlite",
+                "model": {
+                    "_target_": "simulators.chat.budget.Budget",
+                    "ledger": f"{tmp_path}/ledger.sqlite",
+                    "calls": 3,
+                    "model": {"_target_": "simulators.chat.endpoint.Endpoint", "model": "m"},
+                },
+            },
+        },
+    }
+    pair = make_pair(user_instruction("x"), "a", "b")
+    (judgment,) = build(unpaid(node)).annotate([pair], seed=0)
+    assert judgment.error == NOT_ASKED
+    assert list(tmp_path.iterdir()) == []

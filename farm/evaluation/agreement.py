@@ -6,7 +6,7 @@ P(output_b is better) in [0, 1], NaN for none. In the names of arrays N are pair
 draws of the annotator, K labels of a pair, R bootstrap samples and S systems.
 """
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -29,6 +29,15 @@ class Tally(NamedTuple):
     """The sum over a pair's verdicts."""
     bottom: FloatArray
     """How many of them count."""
+
+
+class Samples(NamedTuple):
+    """Bootstrap samples of pairs; those of one instruction come and go together."""
+
+    counts_R_N: FloatArray
+    """How often each pair is in each sample."""
+    instructions_N: NDArray[np.int64]
+    """The number of each pair's instruction."""
 
 
 class Correlations(NamedTuple):
@@ -156,26 +165,32 @@ def mean(values_N_D: FloatArray) -> Tally:
 # --------------------------------------------------------------------------------- intervals
 
 
-def resampled(pairs: int, *, replicates: int, seed: int) -> FloatArray:
-    """How often each pair is drawn in each bootstrap sample; [R, N]."""
-    rng = generator(seed, "bootstrap", "pairs", pairs)
-    counts = rng.multinomial(pairs, np.full(pairs, 1 / pairs), size=replicates)
-    return counts.astype(np.float64)
+def resampled(instructions_N: Sequence[Hashable], *, replicates: int, seed: int) -> Samples:
+    """Draws instructions, each with all its pairs; `instructions_N` names that of each pair."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(instructions_N))}
+    numbers_N = np.array([numbers[name] for name in instructions_N])
+    size = len(numbers)
+    rng = generator(seed, "bootstrap", "pairs", size)
+    counts = rng.multinomial(size, np.full(size, 1 / size), size=replicates)
+    return Samples(counts[:, numbers_N].astype(np.float64), numbers_N)
 
 
-def mean_interval(tally: Tally, counts_R_N: FloatArray) -> Interval:
-    """The mean with its 95 % interval over pairs; NaN where nothing counts."""
+def mean_interval(tally: Tally, samples: Samples) -> Interval:
+    """The mean with its 95 % interval over instructions; NaN where nothing counts."""
     if not tally.bottom.any():
         return NOTHING
+    counts_R_N = samples.counts_R_N
     replicates_R = _ratio(counts_R_N @ tally.top, counts_R_N @ tally.bottom)
     return percentiles(replicates_R, float(tally.top.sum() / tally.bottom.sum()))
 
 
-def share_interval(tally: Tally, counts_R_N: FloatArray) -> Interval:
+def share_interval(tally: Tally, samples: Samples) -> Interval:
     """As `mean_interval`, for means in [0, 1]. Where every pair says 0 or every pair says 1, the
-    open end is Clopper and Pearson's, since resampling equal values says nothing."""
-    interval = mean_interval(tally, counts_R_N)
-    width = 1 - 0.025 ** (1 / max(int((tally.bottom > 0).sum()), 1))
+    open end is Clopper and Pearson's for as many instructions, since resampling equal values says
+    nothing."""
+    interval = mean_interval(tally, samples)
+    instructions = len(np.unique(samples.instructions_N[tally.bottom > 0]))
+    width = 1 - 0.025 ** (1 / max(instructions, 1))
     if interval.estimate == 0:
         return Interval(0.0, 0.0, width)
     if interval.estimate == 1:
@@ -187,7 +202,7 @@ def system_correlations(
     draws_N_D: FloatArray,
     labels_N_K: FloatArray,
     systems_N: NDArray[np.int64],
-    counts_R_N: FloatArray,
+    samples: Samples,
 ) -> Correlations:
     """Rank and linear correlation of the systems' mean verdicts with their mean labels.
 
@@ -197,7 +212,7 @@ def system_correlations(
     systems = int(systems_N.max(initial=-1)) + 1  # without numbers there are none
     if systems < _FEWEST_SYSTEMS:
         return Correlations(NOTHING, NOTHING)
-    weights_R_N = np.vstack([np.ones(len(systems_N)), counts_R_N])  # the first is the estimate
+    weights_R_N = np.vstack([np.ones(len(systems_N)), samples.counts_R_N])  # first the estimate
     wrote_N_S = np.eye(systems)[systems_N]
     ours, theirs = (_win_rates(v, wrote_N_S, weights_R_N) for v in (draws_N_D, labels_N_K))
     return Correlations(

@@ -1,8 +1,8 @@
 """AlpacaEval's evaluators table for one annotator, with intervals.
 
 Columns: `name`, `n_pairs`, `n_labels` (labels of a pair at most), `n_parsed` and `n_asked`
-(verdicts), and those of `MEASURES`, each with `_low` and `_high`, its 95 % interval over pairs;
-null where it does not apply.
+(verdicts), and those of `MEASURES`, each with `_low` and `_high`, its 95 % interval over
+instructions; null where it does not apply.
 """
 
 import time
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from farm.errors import DataError
 from farm.evaluation import agreement
-from farm.evaluation.agreement import BoolArray, Tally
+from farm.evaluation.agreement import BoolArray, Samples, Tally
 from farm.evaluation.intervals import NOTHING, Interval
 from farm.evaluation.text_features import confidence, is_list
 from farm.protocols import Annotator, FloatArray
@@ -61,22 +61,24 @@ def evaluators_table(
     with the others. Raises DataError where the annotator gives no verdict at all."""
     draws = draw_verdicts(annotator, labels.pairs, settings)
     votes = labels.preferences_N_K
-    counts_R_N = agreement.resampled(
-        len(labels.pairs), replicates=settings.bootstrap, seed=settings.seed
+    samples = agreement.resampled(
+        [pair.instruction.id for pair in labels.pairs],
+        replicates=settings.bootstrap,
+        seed=settings.seed,
     )
     sides = _sides(labels.pairs, settings.longer_by)
     ours = {
-        **_quality(draws, labels, counts_R_N),
-        **_tastes(draws.preferences, sides, counts_R_N),
+        **_quality(draws, labels, samples),
+        **_tastes(draws.preferences, sides, samples),
         "prefer_first": _percent(
-            agreement.prefers_first(draws.preferences, draws.b_first), counts_R_N
+            agreement.prefers_first(draws.preferences, draws.b_first), samples
         ),
     }
-    among = _percent(agreement.leave_one_out(votes), counts_R_N)
+    among = _percent(agreement.leave_one_out(votes), samples)
     theirs = {
         "agreement": among,
         "variance": _error(among),
-        **_tastes(votes, sides, counts_R_N),
+        **_tastes(votes, sides, samples),
     }
     return pd.DataFrame(
         [
@@ -119,18 +121,18 @@ def _seconds(judgments_D_N: Sequence[Sequence[Judgment]], walls_D: Sequence[floa
     return np.nan_to_num(seconds)  # a coin's verdict takes no time
 
 
-def _quality(draws: Draws, labels: Labels, counts_R_N: FloatArray) -> dict[str, Interval]:
+def _quality(draws: Draws, labels: Labels, samples: Samples) -> dict[str, Interval]:
     votes = labels.preferences_N_K
     correlations = agreement.system_correlations(
-        draws.preferences, votes, _numbered(labels.systems), counts_R_N
+        draws.preferences, votes, _numbered(labels.systems), samples
     )
     repeated = draws.preferences.shape[1] > 1  # as AlpacaEval has it, no bias of a single draw
-    of_mode = _percent(agreement.mode_agreement(draws.preferences, votes), counts_R_N)
-    of_others = _percent(agreement.leave_one_out(draws.preferences), counts_R_N)
+    of_mode = _percent(agreement.mode_agreement(draws.preferences, votes), samples)
+    of_others = _percent(agreement.leave_one_out(draws.preferences), samples)
     return {
-        "agreement": _percent(agreement.agreement(draws.preferences, votes), counts_R_N),
-        "price": _times(1000, agreement.mean_interval(agreement.mean(draws.cost_usd), counts_R_N)),
-        "time": _times(1000, agreement.mean_interval(agreement.mean(draws.seconds), counts_R_N)),
+        "agreement": _percent(agreement.agreement(draws.preferences, votes), samples),
+        "price": _times(1000, agreement.mean_interval(agreement.mean(draws.cost_usd), samples)),
+        "time": _times(1000, agreement.mean_interval(agreement.mean(draws.seconds), samples)),
         **correlations._asdict(),
         "bias": _error(of_mode) if repeated else NOTHING,
         "variance": _error(of_others),
@@ -160,16 +162,16 @@ def _sides(pairs: Sequence[Pair], longer_by: int) -> dict[str, FloatArray]:
 
 
 def _tastes(
-    votes: FloatArray, sides: Mapping[str, FloatArray], counts_R_N: FloatArray
+    votes: FloatArray, sides: Mapping[str, FloatArray], samples: Samples
 ) -> dict[str, Interval]:
     return {
-        name: _percent(agreement.prefers(votes, side_N), counts_R_N)
+        name: _percent(agreement.prefers(votes, side_N), samples)
         for name, side_N in sides.items()
     }
 
 
-def _percent(tally: Tally, counts_R_N: FloatArray) -> Interval:
-    return _times(100, agreement.share_interval(tally, counts_R_N))
+def _percent(tally: Tally, samples: Samples) -> Interval:
+    return _times(100, agreement.share_interval(tally, samples))
 
 
 def _error(percent: Interval) -> Interval:

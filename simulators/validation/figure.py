@@ -88,7 +88,7 @@ def print_table(table: pd.DataFrame, console: Console | None = None) -> None:
     pairs, labels = (int(table[name].iloc[0]) for name in ("n_pairs", "n_labels"))
     of_each = f"{labels} label{'s' * (labels != 1)} each"
     shown = Table(
-        title=f"{pairs:,} pairs, {of_each}; 95 % intervals over pairs",
+        title=f"{pairs:,} pairs, {of_each}; 95 % intervals over instructions",
         title_justify="left",
         title_style="bold",
         box=SIMPLE,

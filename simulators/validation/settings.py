@@ -26,8 +26,10 @@ class ValidateSettings:
     longer_by: int
     """Characters by which an answer must be longer to count as the longer one."""
     bootstrap: int
-    """Resamples of the pairs behind an interval."""
+    """Resamples of the instructions behind an interval."""
     seed: int
+    dry_run: bool
+    """Say what asking the annotator would take, and ask nobody."""
     name: str
     """Of the annotator, in the table, the figure and the files."""
     out: str

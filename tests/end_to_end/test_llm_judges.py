@@ -2,7 +2,6 @@
 and then labels and judges as the same pool does in process."""
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -19,11 +18,11 @@ FAULTS = ("faults.rate_500=0.05", "faults.rate_429=0.05", "faults.retry_after_s=
 
 
 @pytest.fixture(scope="module")
-def judged(run_here: Run, smoke: Finished, smoke_runs: Path) -> Finished:
-    """The smoke run with an LLM judge; it shares the start policy and the pairs with `smoke`."""
+def judged(run_here: Run, tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    """The smoke run with an LLM judge; its start policy and pairs are those of `smoke`."""
     with serving(make_app(plain(compose(FAULTS, SERVE)))) as base_url:
         return run_here(
-            smoke_runs,
+            tmp_path_factory.mktemp("judged") / "runs",
             "method=ppo",
             "annotators=judge",
             "endpoints=open_weights",

@@ -110,7 +110,7 @@ def test_alpaca_eval_says_the_same(soft: bool, theirs: tuple[float, ...]) -> Non
     a pair alone."""
     texts, draws, labels = synthetic(soft)
     correlations = agreement.system_correlations(
-        draws, labels, np.arange(60) % 5, agreement.resampled(60, replicates=100, seed=0)
+        draws, labels, np.arange(60) % 5, agreement.resampled(range(60), replicates=100, seed=0)
     )
     ours = (
         100 * value(agreement.agreement(draws, labels)),
@@ -131,11 +131,11 @@ def test_alpaca_eval_says_the_same(soft: bool, theirs: tuple[float, ...]) -> Non
 
 
 def test_correlations_need_three_systems_that_differ() -> None:
-    draws, counts = votes([1], [0], [1], [0]), agreement.resampled(4, replicates=100, seed=0)
-    two = agreement.system_correlations(draws, draws, np.array([0, 1, 0, 1]), counts)
-    none = agreement.system_correlations(draws, draws, np.array([], dtype=np.int64), counts)
+    draws, samples = votes([1], [0], [1], [0]), agreement.resampled(range(4), replicates=100, seed=0)
+    two = agreement.system_correlations(draws, draws, np.array([0, 1, 0, 1]), samples)
+    none = agreement.system_correlations(draws, draws, np.array([], dtype=np.int64), samples)
     assert np.isnan([*two.spearman, *two.pearson, *none.spearman]).all()
-    same = agreement.system_correlations(np.ones((4, 1)), draws, np.array([0, 1, 2, 2]), counts)
+    same = agreement.system_correlations(np.ones((4, 1)), draws, np.array([0, 1, 2, 2]), samples)
     assert np.isnan(same.pearson.estimate)
 
 
@@ -145,18 +145,18 @@ def test_intervals_cover_at_their_rate() -> None:
     for trial in range(300):
         rng = generator(trial, "coverage")
         draws = (rng.random((150, 4)) < rng.beta(2, 1, size=(150, 1))).astype(float)
-        counts = agreement.resampled(150, replicates=300, seed=trial)
-        low, high = agreement.share_interval(agreement.mean(draws), counts)[1:]
+        samples = agreement.resampled(range(150), replicates=300, seed=trial)
+        low, high = agreement.share_interval(agreement.mean(draws), samples)[1:]
         covered += low <= 2 / 3 <= high
     assert 0.91 <= covered / 300 <= 0.98
 
 
 def test_unanimous_verdicts_have_an_open_end() -> None:
-    counts = agreement.resampled(20, replicates=100, seed=0)
-    low, high = agreement.share_interval(agreement.mean(np.ones((20, 4))), counts)[1:]
+    samples = agreement.resampled(range(20), replicates=100, seed=0)
+    low, high = agreement.share_interval(agreement.mean(np.ones((20, 4))), samples)[1:]
     assert low == pytest.approx(0.025 ** (1 / 20))
     assert high == 1
-    nothing = agreement.share_interval(agreement.mean(np.full((20, 4), NONE)), counts)
+    nothing = agreement.share_interval(agreement.mean(np.full((20, 4), NONE)), samples)
     assert np.isnan(nothing).all()
 
 
@@ -164,10 +164,10 @@ def test_intervals_are_fast() -> None:
     rng = generator(0, "fast")
     draws, labels = (rng.integers(2, size=(805, 4)).astype(float) for _ in range(2))
     start = time.perf_counter()
-    counts = agreement.resampled(805, replicates=1000, seed=0)
+    samples = agreement.resampled(range(805), replicates=1000, seed=0)
     for tally in (agreement.agreement(draws, labels), agreement.leave_one_out(draws)):
-        agreement.share_interval(tally, counts)
-    agreement.system_correlations(draws, labels, np.arange(805) % 20, counts)
+        agreement.share_interval(tally, samples)
+    agreement.system_correlations(draws, labels, np.arange(805) % 20, samples)
     assert time.perf_counter() - start < 5
 
 

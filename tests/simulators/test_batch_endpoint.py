@@ -211,7 +211,7 @@ def test_what_was_not_reached_in_time(status: str, tmp_path: Path) -> None:
 
     model = endpoint("http://127.0.0.1:9/v1", tmp_path)
     requests = [ChatRequest((Message("user", f"{n}"),)) for n in range(3)]
-    files = Files([batch_endpoint.request_key("clean", request) for request in requests])
+    files = Files([batch_endpoint.request_key(model.server, request) for request in requests])
     batch = Batch.construct(
         id="b", status=status, created_at=5, output_file_id="out", error_file_id="errors"
     )

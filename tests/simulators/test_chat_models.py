@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
-from fake_model import FakeModel
+from fake_model import Answer, FakeModel
 
 from farm.errors import ConfigError, DataError
 from farm.heartbeat import listening
@@ -20,7 +20,7 @@ from simulators.chat.budget import SPENT, Budget
 from simulators.chat.cached import Cached, request_key
 from simulators.chat.endpoint import Endpoint
 from simulators.chat.limits import Limits, Pace
-from simulators.chat.loop import ask_all, side_by_side
+from simulators.chat.loop import ask_all, run, side_by_side
 from simulators.chat.prices import Price, price_table
 from simulators.chat.replies import ReplyFile
 from simulators.chat.types import ChatModel, ChatRequest, EndpointError, Reply
@@ -75,7 +75,7 @@ def test_draws_settings_and_models_are_asked_anew(tmp_path: Path) -> None:
     (request,) = requests(1)
     ask(cached, [request, *requests(1, draw=1), ChatRequest(request.messages, {"max_tokens": 6})])
     assert len(model.asked) == 3
-    model.model = "another"
+    model.server = "another"  # another model, or the same name at another address
     ask(Cached(model=model, path=path), [request])
     assert len(model.asked) == 4
 
@@ -118,7 +118,7 @@ WRITER = """
 import sys
 from pathlib import Path
 from simulators.chat.cached import Cached
-from fake_model import FakeModel
+from fake_model import Answer, FakeModel
 from test_chat_models import ask, requests
 name, path = sys.argv[1:]
 replies = ask(Cached(model=FakeModel(lambda r: name), path=path), requests(300))
@@ -147,7 +147,7 @@ def test_many_processes_share_a_file(tmp_path: Path) -> None:
 KILLED = """
 import asyncio, os, signal, sys
 from simulators.chat.cached import Cached
-from fake_model import FakeModel
+from fake_model import Answer, FakeModel
 from test_chat_models import ask, requests
 
 class Slow(FakeModel):
@@ -240,6 +240,21 @@ def test_a_budget_is_never_exceeded_and_kept_across_runs(
     assert all(r.error == SPENT for r in later)
 
 
+def test_a_budget_is_one_for_all_who_share_its_ledger(tmp_path: Path) -> None:
+    """Thirteen members, answers without a bill, answers that fail: ten calls are ten calls."""
+    answers: list[Answer] = [
+        lambda request: "x",
+        lambda request: Reply("x"),
+        lambda request: Reply(None, error="gave up"),
+    ]
+    members = [
+        Budget(model=FakeModel(answer), ledger=str(tmp_path / "ledger.sqlite"), calls=10)
+        for answer in [*answers * 4, answers[0]]
+    ]
+    replies = side_by_side(lambda member: ask(member, requests(20)), members)
+    assert sum(r.error != SPENT for member in replies for r in member) == 10
+
+
 def test_a_budget_needs_a_limit_and_dollars_a_price(tmp_path: Path) -> None:
     ledger = str(tmp_path / "ledger.sqlite")
     with pytest.raises(ConfigError, match="limit at least one"):
@@ -277,6 +292,19 @@ def test_tokens_are_paced_too_and_large_requests_pass() -> None:
     assert asyncio.run(admit()) > 0.8
 
 
+def test_who_stops_waiting_leaves_its_place_to_others() -> None:
+    async def cancelled() -> int:
+        pace = Pace(1, 6.0, None)  # one place, one request in ten seconds
+        await pace.leave(await pace.admit(1))
+        waiting = asyncio.create_task(pace.admit(1))
+        await asyncio.sleep(0.01)
+        waiting.cancel()
+        await asyncio.gather(waiting, return_exceptions=True)
+        return pace._occupied()
+
+    assert asyncio.run(cancelled()) == 0
+
+
 def test_limits_are_checked() -> None:
     with pytest.raises(ConfigError, match=r"limits.concurrency=0"):
         Limits(concurrency=0)
@@ -286,6 +314,73 @@ def test_prices_have_sources_and_unknown_ones_stay_unknown() -> None:
     assert price_table()["gpt-4-0314"] == Price(30.0, 60.0)
     assert Endpoint(model="nobody-knows").price is None
     assert Endpoint(model="nobody-knows", price=Price(0.0, 0.0)).price == Price(0.0, 0.0)
+
+
+def test_a_refusal_reaches_all_who_wait_for_the_same_answer(tmp_path: Path) -> None:
+    class Refusing(FakeModel):
+        async def ask(self, request: ChatRequest) -> Reply:
+            await asyncio.sleep(0.05)
+            raise EndpointError("no")
+
+    cached = Cached(model=Refusing(lambda request: "x"), path=str(tmp_path / "r.sqlite"))
+    (request,) = requests(1)
+
+    async def both() -> list[object]:
+        return await asyncio.gather(
+            cached.ask(request), cached.ask(request), return_exceptions=True
+        )
+
+    assert [str(error) for error in run(both())] == ["no", "no"]
+
+
+def test_who_waits_for_the_same_answer_has_not_paid_for_it(tmp_path: Path) -> None:
+    """Also where the store takes its time, as a cluster's does."""
+
+    class Slow(ReplyFile):
+        async def get(self, key: str) -> Reply | None:
+            await asyncio.sleep(0.01)
+            return await super().get(key)
+
+    model = FakeModel(lambda request: "x")
+    cached = Cached(model=model, path="not used")
+    cached.__dict__["_store"] = Slow(tmp_path / "r.sqlite")
+    replies = ask(cached, requests(1) * 5)
+    assert len(model.asked) == 1
+    assert sorted(reply.cached for reply in replies) == [False, True, True, True, True]
+
+
+def test_threads_that_begin_together_share_one_loop() -> None:
+    program = (
+        "import asyncio, threading\n"
+        "from concurrent.futures import ThreadPoolExecutor\n"
+        "from simulators.chat.loop import run\n"
+        "barrier = threading.Barrier(13)\n"
+        "async def loop(): return id(asyncio.get_running_loop())\n"
+        "def ask(_): barrier.wait(); return run(loop())\n"
+        "with ThreadPoolExecutor(13) as threads: print(len(set(threads.map(ask, range(13)))))\n"
+    )
+    for _ in range(3):
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+        )
+        assert done.stdout.strip() == "1"
+
+
+def test_a_member_that_is_refused_ends_the_whole_pool() -> None:
+    class Patient(FakeModel):
+        async def ask(self, request: ChatRequest) -> Reply:
+            self.asked.append(request)
+            await asyncio.sleep(0.05)
+            return Reply("x")
+
+    def refuse(request: ChatRequest) -> str:
+        raise EndpointError("no such model")
+
+    patient = Patient(lambda request: "x")
+    patient.server = "patient"
+    with pytest.raises(EndpointError, match="no such model"):
+        side_by_side(lambda model: ask(model, requests(2000)), [patient, FakeModel(refuse)])
+    assert len(patient.asked) < 100
 
 
 def test_the_judges_of_a_pool_share_their_servers_places() -> None:

@@ -111,25 +111,69 @@ def test_a_refusal_stops_at_once_with_the_providers_message(pairs: list[Pair]) -
 def test_a_spent_quota_is_a_refusal(pairs: list[Pair]) -> None:
     """It comes as a 429, like what passes."""
     body = b'{"error": {"message": "You exceeded your quota", "code": "insufficient_quota"}}'
+    with (
+        answering(body, 429, content_type="application/json") as base_url,
+        pytest.raises(EndpointError, match="exceeded your quota"),
+    ):
+        annotate(endpoint(base_url), pairs[:2])
 
-    class Quota(BaseHTTPRequestHandler):
+
+@contextmanager
+def answering(body: bytes, status: int = 200, **headers: str) -> Iterator[str]:
+    """A server that gives everybody the same answer."""
+
+    class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             self.rfile.read(int(self.headers["content-length"]))
-            self.send_response(429)
-            self.send_header("content-type", "application/json")
+            self.send_response(status)
             self.send_header("content-length", str(len(body)))
+            for name, value in headers.items():
+                self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(body)
 
         def log_message(self, *arguments: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Quota)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     try:
-        with pytest.raises(EndpointError, match="exceeded your quota"):
-            annotate(endpoint(f"http://127.0.0.1:{server.server_port}/v1"), pairs[:2])
+        yield f"http://127.0.0.1:{server.server_port}/v1"
     finally:
         server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        (b"<html>This is a web page.</html>", "text/html"),
+        (b'{"id": "x", "choices": [{"mess', "application/json"),
+        (b'{"error": "overloaded"}', "application/json"),
+        (b'{"choices": [], "usage": null}', "application/json"),
+    ],
+)
+def test_what_is_no_completion_is_retried_and_said(
+    body: bytes, kind: str, pairs: list[Pair]
+) -> None:
+    patience = Patience(timeout_s=5.0, max_attempts=2)
+    with answering(body, content_type=kind) as base_url:
+        (judgment,) = annotate(endpoint(base_url, patience=patience), pairs[:1])
+    assert "the answer is no chat completion" in (judgment.error or "")
+
+
+def test_who_is_told_to_wait_for_a_day_does_not(pairs: list[Pair]) -> None:
+    patience = Patience(timeout_s=5.0, max_attempts=8, max_retry_s=1.0)
+    with answering(b'{"error": {"message": "tomorrow"}}', 429, retry_after="86400") as base_url:
+        (judgment,) = annotate(endpoint(base_url, patience=patience), pairs[:1])
+    assert "gave up after retries: RateLimitError" in (judgment.error or "")
+
+
+def test_a_key_with_a_line_end_is_refused_without_showing_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PLANTED_KEY", f"{KEY}\n")
+    with pytest.raises(ConfigError, match=r"PLANTED_KEY .*another character") as refused:
+        endpoint("http://127.0.0.1:9/v1", api_key_env="PLANTED_KEY").check_key()
+    assert KEY not in repr(refused.value)
 
 
 def test_nobody_there_is_said(pairs: list[Pair]) -> None:
@@ -155,7 +199,7 @@ def test_the_requests_of_all_members_keep_to_the_rate(pairs: list[Pair]) -> None
     """1,200 a minute on both sides: a client that keeps to it meets no 429 but for its burst."""
     with served("faults.requests_per_minute=1200") as base_url:
         limits = Limits(concurrency=16, requests_per_minute=1200)
-        for _ in range(6):
+        for _ in range(4):  # 240 requests, 200 of them at once
             annotate(endpoint(base_url, limits=limits), pairs)
         assert stats(base_url)["429"] == 0
 

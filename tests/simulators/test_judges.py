@@ -88,6 +88,7 @@ def test_several_verdicts_are_read_in_order(prompt: str) -> None:
         ("Q", (("Q", math.log(0.9)),), 1.0),
         ("The", (("The", math.log(0.5)), ("Q", math.log(0.1)), ("P", math.log(0.3))), 0.25),
         ("The", (("The", math.log(0.5)),), None),
+        ("I", (("I", math.log(0.9)), ("P", -14.0)), None),
         ("Q", (("p", math.log(0.5)),), None),
         ("Q.", None, 1.0),
         ("P or Q", None, None),
@@ -231,6 +232,19 @@ def test_capabilities_decide_what_is_sent() -> None:
     assert "careful reader" in unable.asked[0].messages[0].content
 
 
+def test_seeds_differ_between_requests_unless_the_server_mixes() -> None:
+    seeds = {}
+    for kind in ("request", "run"):
+        model = FakeModel(longer_wins, Capabilities(logprobs=False, seed=kind))  # type: ignore[arg-type]
+        letter = Letter(fallback_samples=2)
+        for _ in range(2):
+            judge("letter", longer_wins, letter, model=model).annotate(PAIRS[:5], seed=3)
+        seeds[kind] = [request.settings["seed"] for request in model.asked]
+        assert sorted(seeds[kind][:10]) == sorted(seeds[kind][10:])
+    assert len(set(seeds["request"])) == 10
+    assert len(set(seeds["run"])) == 2  # one for each sample
+
+
 def numbered(request: ChatRequest) -> str:
     answers = [text for name, text in shown(request) if "answer" in name]
     lines = [
@@ -256,8 +270,8 @@ def test_pairs_share_requests_over_the_whole_list() -> None:
 
 
 def test_too_many_unreadable_answers_stop_with_examples() -> None:
-    ask = judge("reasoned", lambda request: "no <idea>", max_unparsed=0.1)
-    with pytest.raises(TooManyUnparsed, match=r"judge: 3 of 10 .*max_unparsed=0.1.*'no <idea>'"):
+    ask = judge("reasoned", lambda request: "no <idea>", max_unparsed=0.05)
+    with pytest.raises(TooManyUnparsed, match=r"judge: 6 of 10 .*max_unparsed=0.05.*'no <idea>'"):
         ask.annotate(PAIRS, seed=0)
     few = iter(["nonsense", "nonsense", *["Verdict: 2"] * 8])
     tolerated = judge("reasoned", lambda request: next(few), max_unparsed=0.1)

@@ -230,7 +230,7 @@ def test_an_llm_judge_is_served_too(
     here = [f"{strong}.base_url={base_url}", f"{strong}.model=clean", f"{strong}.api_key_env=null"]
     with served("annotators=judge", f"runs_dir={tmp_path}", *here) as url:
         assert ask(url, pairs[0], "judge").choices[0].message.content in ("P", "Q")
-    no_key = pytest.raises(openai.InternalServerError, match="OPENAI_API_KEY")
+    no_key = pytest.raises(openai.BadRequestError, match="OPENAI_API_KEY")
     with served("annotators=judge", f"runs_dir={tmp_path}") as url, no_key:
         ask(url, pairs[0])
 

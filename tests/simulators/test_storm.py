@@ -18,7 +18,7 @@ from simulators.serve import SERVE
 from simulators.serving.app import make_app
 from simulators.serving.background import serving
 
-COUNT = 400
+COUNT = 240
 STORM = (
     "annotators=longest", "faults.latency_s=0.02", "faults.rate_429=0.3",
     "faults.retry_after_s=0.02", "faults.rate_500=0.1", "faults.rate_timeout=0.05",

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from farm.data.records import is_canonical, make_pair, turn_pair, user_instruction
+from farm.data.records import is_canonical, make_instruction, make_pair, turn_pair, user_instruction
 from farm.errors import ConfigError
 from farm.evaluation.text_features import confidence, is_list
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import generator, redraw, uniform
-from farm.types import Judgment, Pair, Usage
+from farm.types import Judgment, Message, Pair, Usage
 from simulators.annotation_rows import write_annotations
 from simulators.bias import LengthBias, ListBias, PositionBias, ToneBias
 from simulators.noise import DifficultyFlip, FlipToAgreement, LabelFlip
@@ -195,6 +195,11 @@ def test_both_orders_cancel_a_position_bias_and_count_flips(pairs: list[Pair]) -
     assert (judgment.preference, judgment.error) == (None, "mute")
 
 
+def test_both_orders_around_a_random_order_is_refused() -> None:
+    with pytest.raises(ConfigError, match="both times the same order"):
+        BothOrders(annotator=RandomOrder(annotator=Coin()))
+
+
 def test_repeats_and_majorities_draw_fresh_samples(pairs: list[Pair]) -> None:
     some = pairs[:2000]
     repeated = Repeats(annotator=Coin(), k=4).annotate(some, seed=0)
@@ -254,6 +259,14 @@ def test_what_is_recorded_is_said_again_whichever_way_round(
     unknown = Recorded(path=path).annotate(pairs[60:61], seed=0)
     assert unknown[0].preference is None
     assert preferences(Recorded(path=path, otherwise=Coin()), pairs[60:70]).shape == (10,)
+
+
+def test_conversations_survive_alpaca_evals_format(tmp_path: Path) -> None:
+    turns = [Message("user", "a"), Message("assistant", "b"), Message("user", "c")]
+    pair = make_pair(make_instruction(turns), "x", "y")
+    path = tmp_path / "annotations.json"
+    write_annotations(path, [(pair, *Coin().annotate([pair], seed=0))])
+    assert Recorded(path=str(path)).annotate([pair], seed=0)[0].preference is not None
 
 
 def test_alpaca_eval_annotations_go_out_and_come_back(pairs: list[Pair], tmp_path: Path) -> None:
