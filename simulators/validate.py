@@ -47,7 +47,7 @@ def _validate(node: Mapping[str, Any], settings: ValidateSettings) -> None:
     from simulators.validation.figure import print_table, write_files
     from simulators.validation.labels import load_labels
 
-    asked = {"annotators": {settings.node: node}, "evaluators": {}}
+    asked: dict[str, Any] = {"annotators": {settings.node: node}, "evaluators": {}}
     check_packages(asked)
     check_keys(asked)
     labels = load_labels(settings)

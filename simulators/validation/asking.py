@@ -38,7 +38,7 @@ class Heard:
         self._notes: set[str] = set()
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
-        """The annotator's."""
+        """The annotator's judgments."""
         self.beat(0, {})
         with listening(self):
             judgments = self._annotator.annotate(pairs, seed=seed, draw=draw)
@@ -90,7 +90,7 @@ def estimate(
     draws = [annotator.annotate(pairs, seed=settings.seed, draw=d) for d in range(settings.repeats)]
     bill = accounts([judgment for draw in draws for judgment in draw if not judgment.cached])
     return Estimate(
-        f"{settings.name}, asked {settings.repeats} times",
+        f"{settings.name}, repeats={settings.repeats}",
         len(pairs),
         bill["requests"],
         bill["prompt_tokens"],

@@ -165,8 +165,7 @@ def _tastes(
     votes: FloatArray, sides: Mapping[str, FloatArray], samples: Samples
 ) -> dict[str, Interval]:
     return {
-        name: _percent(agreement.prefers(votes, side_N), samples)
-        for name, side_N in sides.items()
+        name: _percent(agreement.prefers(votes, side_N), samples) for name, side_N in sides.items()
     }
 
 

@@ -1,4 +1,5 @@
-"""Preference leakage: what trained a policy judges it more kindly than others do.
+"""`python -m simulators.validation.leakage`: preference leakage, that what trained a policy judges
+it more kindly than others do.
 
 Li et al. 2025 (arXiv 2502.01534) show it of language models. The score here is ours: the win rate
 by the judge whose labels trained the policy, less the mean of those by the other judges.
@@ -6,19 +7,80 @@ by the judge whose labels trained the policy, less the mean of those by the othe
     leakage_table(load_runs("runs"))
 """
 
+import argparse
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from farm.artifacts import key_of
 from farm.config import result_config
-from farm.reporting.loading import Run
+from farm.errors import DataError, FarmError
+from farm.reporting.loading import Run, load_runs
 from farm.targets import keywords, nodes
 
 GOLD = "gold"
 
 _KEY_DIGITS = 6
+
+
+def main() -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args()
+    try:
+        table = leakage_table(_finished_runs(arguments.runs_dir))
+        print_table(table)
+        if arguments.out is not None:
+            _write(table, arguments.out)
+    except FarmError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulators.validation.leakage",
+        description="How much more kindly the judge whose labels trained a policy judges it than "
+        "other judges do: win rates of finished runs, by who trained and who judged.",
+    )
+    parser.add_argument("runs_dir", type=Path, help="a folder of runs, such as runs")
+    parser.add_argument("--out", type=Path, metavar="FILE.csv", help="write the table here too")
+    return parser
+
+
+def _finished_runs(folder: Path) -> list[Run]:
+    try:
+        return load_runs(folder)
+    except FarmError as error:
+        raise DataError(str(error)) from None
+
+
+def print_table(table: pd.DataFrame) -> None:
+    """A line for each annotator that trained."""
+    title = "Win rates (%) of policies by who judged them; leakage in points"
+    shown = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE, pad_edge=False)
+    shown.add_column("Trained by")
+    for name in table:
+        shown.add_column(escape(str(name)), justify="right")
+    for name, row in table.iterrows():
+        shown.add_row(escape(str(name)), *("-" if pd.isna(v) else f"{v:.1f}" for v in row))
+    Console(highlight=False).print(shown)
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.to_csv(path)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be written: {error.strerror}.") from None
+    print(path)
 
 
 def leakage_table(runs: Iterable[Run]) -> pd.DataFrame:
@@ -82,3 +144,7 @@ def _rates(run: Run, names: Mapping[str, str]) -> list[dict[str, Any]]:
 
 def _leakage(rates: "pd.Series[float]", own: str) -> float:
     return float(rates[own] - rates.drop(own).mean())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

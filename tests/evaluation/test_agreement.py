@@ -131,7 +131,10 @@ def test_alpaca_eval_says_the_same(soft: bool, theirs: tuple[float, ...]) -> Non
 
 
 def test_correlations_need_three_systems_that_differ() -> None:
-    draws, samples = votes([1], [0], [1], [0]), agreement.resampled(range(4), replicates=100, seed=0)
+    draws, samples = (
+        votes([1], [0], [1], [0]),
+        agreement.resampled(range(4), replicates=100, seed=0),
+    )
     two = agreement.system_correlations(draws, draws, np.array([0, 1, 0, 1]), samples)
     none = agreement.system_correlations(draws, draws, np.array([], dtype=np.int64), samples)
     assert np.isnan([*two.spearman, *two.pearson, *none.spearman]).all()
@@ -149,6 +152,32 @@ def test_intervals_cover_at_their_rate() -> None:
         low, high = agreement.share_interval(agreement.mean(draws), samples)[1:]
         covered += low <= 2 / 3 <= high
     assert 0.91 <= covered / 300 <= 0.98
+
+
+def test_pairs_of_one_instruction_are_resampled_together() -> None:
+    """Ten systems' answers to one instruction that all go one way say as much as one of them."""
+    rng = generator(0, "clusters")
+    verdicts = rng.random(80).round()[:, None]
+    repeated = np.repeat(verdicts, 10, axis=0)
+    single = agreement.resampled(range(80), replicates=500, seed=0)
+    clustered = agreement.resampled(np.repeat(range(80), 10).tolist(), replicates=500, seed=0)
+    one, ten = agreement.mean(verdicts), agreement.mean(repeated)
+    assert agreement.share_interval(ten, clustered) == pytest.approx(
+        agreement.share_interval(one, single)
+    )
+    apart = agreement.resampled(range(800), replicates=500, seed=0)
+    low, high = agreement.share_interval(ten, apart)[1:]
+    wide_low, wide_high = agreement.share_interval(ten, clustered)[1:]
+    assert wide_high - wide_low > 2.5 * (high - low)
+    unanimous = agreement.share_interval(agreement.mean(np.ones((800, 1))), clustered)
+    assert unanimous.low == pytest.approx(0.025 ** (1 / 80))
+
+
+def test_resampling_is_the_same_whatever_instructions_are_called() -> None:
+    named = agreement.resampled(["z", "a", "z", "m"], replicates=100, seed=0)
+    numbered = agreement.resampled([0, 1, 0, 2], replicates=100, seed=0)
+    assert np.array_equal(named.counts_R_N, numbered.counts_R_N)
+    assert np.array_equal(named.counts_R_N[:, 0], named.counts_R_N[:, 2])
 
 
 def test_unanimous_verdicts_have_an_open_end() -> None:

@@ -15,16 +15,21 @@ import pytest
 from fake_runs import write_run
 from omegaconf import OmegaConf
 
-from farm.config import build, compose
+from farm.config import build, cli, compose, plain
+from farm.console import Console
 from farm.data.records import make_pair, user_instruction
 from farm.errors import ConfigError, DataError
+from farm.heartbeat import beat, note
 from farm.protocols import Annotator
 from farm.reporting.loading import load_runs
 from farm.types import Judgment, Pair
+from farm.worker import Progress
 from simulators.order import RandomOrder
 from simulators.persona import Persona
 from simulators.recorder import write_lines
-from simulators.validate import VALIDATE
+from simulators.validate import VALIDATE, task
+from simulators.validation import leakage
+from simulators.validation.asking import Heard, estimate, heard
 from simulators.validation.evaluators_table import LABELS, evaluators_table
 from simulators.validation.figure import evaluators_figure, write_files
 from simulators.validation.labels import Labels, file_labels, gold_labels, load_labels
@@ -41,6 +46,7 @@ SETTINGS = ValidateSettings(
     longer_by=30,
     bootstrap=500,
     seed=0,
+    dry_run=False,
     name="tested",
     out="unused",
     runs_dir="runs",
@@ -236,6 +242,88 @@ def test_figure_and_files(tmp_path: Path, gold: Labels) -> None:
     assert len(right.get_yticklabels()) == 4
 
 
+def test_intervals_are_over_instructions(gold: Labels) -> None:
+    """Several systems' pairs of one instruction are no new instructions."""
+    pairs = [
+        make_pair(pair.instruction, pair.output_a, f"{pair.output_b}{'!' * system}")
+        for pair in gold.pairs[:100]
+        for system in range(8)
+    ]
+    votes = np.repeat(gold.preferences_N_K[:100], 8, axis=0)
+    eight = ours(Longer(), Labels(pairs, votes, [None] * len(pairs)), repeats=1, longer_by=0)
+    one = ours(Longer(), Labels(pairs[::8], votes[::8], [None] * 100), repeats=1, longer_by=0)
+    widths = [row["agreement_high"] - row["agreement_low"] for row in (eight, one)]
+    assert widths[0] == pytest.approx(widths[1], rel=0.25)
+
+
+# ------------------------------------------------------------------------------------- asking
+
+
+class Talking(Longer):
+    """Beats and notes as LLM judges do; knows nothing of the last pair."""
+
+    def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
+        for _ in pairs:
+            beat(1, {"cost_usd": 0.25})
+        note("the budget is [spent]")
+        *known, last = super().annotate(pairs, seed=seed, draw=draw)
+        unknown = replace(last, preference=None, cost_usd=None, error="budget")
+        return [*(replace(j, requested_model="m", model=f"m-{draw}") for j in known), unknown]
+
+
+def test_progress_over_all_draws(gold: Labels) -> None:
+    said: list[Progress] = []
+    warned: list[str] = []
+    annotator = Heard(
+        Talking(), 20, lambda at: said.append(replace(at, metrics={**at.metrics})), warned.append
+    )
+    for draw in range(2):
+        annotator.annotate(gold.pairs[:10], seed=0, draw=draw)
+    assert [(at.step, at.total) for at in said][:3] == [(0, 20), (1, 20), (2, 20)]
+    assert (said[-1].step, said[-1].metrics) == (20, {"cost_usd": 5.0})
+    assert max(at.step for at in said[:12]) == 10  # the first draw's
+    assert warned == ["the budget is [spent]"]
+    assert len(annotator.judgments) == 20
+
+
+def test_programs_move_the_bar_by_whole_draws(gold: Labels) -> None:
+    said: list[Progress] = []
+    Heard(Longer(), 20, said.append, print).annotate(gold.pairs[:10], seed=0)
+    assert [at.step for at in said] == [0, 10]
+
+
+def test_notes_and_caveats_are_warnings(gold: Labels, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = replace(SETTINGS, repeats=2)
+    with heard(Talking(), gold.pairs[:10], settings, Console()) as annotator:
+        evaluators_table(annotator, gold_labels(10, seed=0), settings)
+    said = " ".join(capsys.readouterr().out.split())
+    assert said.count("warning: the budget is [spent]") == 1
+    assert "warning: 2 of 20 pairs got no verdict: 2 x budget." in said
+    assert "warning: The price of longer is not known" in said
+    assert "warning: longer asked for m and was answered by m-0, m-1" in said
+    assert said.count("warning:") == 4  # and no bar, since this is no terminal
+
+
+def test_a_dry_run_counts_every_draw(gold: Labels, tmp_path: Path) -> None:
+    config = plain(compose(["annotators=judge", f"runs_dir={tmp_path}"], VALIDATE))
+    once, twice = (
+        estimate(config["annotators"]["clean"], gold.pairs[:20], replace(SETTINGS, repeats=repeats))
+        for repeats in (1, 2)
+    )
+    assert once is not None
+    assert twice is not None
+    assert (once.pairs, once.requests, twice.requests) == (20, 20, 40)
+    assert once.usd is not None
+    assert twice.usd == pytest.approx(2 * once.usd)
+    assert twice.prompt_tokens == 2 * once.prompt_tokens > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_programs_take_nothing(gold: Labels) -> None:
+    config = plain(compose([], VALIDATE))
+    assert estimate(config["annotators"]["train"], gold.pairs, SETTINGS) is None
+
+
 # ----------------------------------------------------------------------------------- command
 
 
@@ -250,6 +338,37 @@ def test_the_command_works_out_of_the_box(tmp_path: Path) -> None:
     assert "Agreement with the labels (%)" in done.stdout
     names = {path.name for path in (tmp_path / "runs" / "validation").iterdir()}
     assert names == {f"barnyard-clean.{end}" for end in ("parquet", "csv", "png")}
+
+
+def run_here(*arguments: str, cwd: Path) -> int:
+    """The command in this process."""
+    return cli(task, [*arguments, f"runs_dir={cwd}"], VALIDATE)
+
+
+def test_a_missing_key_is_named_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    judge = ("annotators=judge", "labels=nowhere.json")
+    assert run_here(*judge, cwd=tmp_path) == 2  # not 3: the labels are not read yet
+    said = capsys.readouterr().err
+    assert said.startswith("error: annotators.clean.annotator.model.model: ")
+    assert "OPENAI_API_KEY" in said
+    assert list(tmp_path.iterdir()) == []
+    assert run_here("pairs=5", "bootstrap=100", "repeats=1", cwd=tmp_path) == 0  # needs no key
+
+
+def test_a_dry_run_needs_no_key_and_writes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("OPENAI_API_KEY", raising=False)
+    assert run_here("dry_run=true", "annotators=judge", "pairs=20", cwd=tmp_path) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "judge-clean, repeats=4: 20 pairs, 80 requests still to pay" in said
+    assert "at most $" in said
+    assert run_here("dry_run=true", "pairs=50", cwd=tmp_path) == 0
+    assert "barnyard-clean: asks nobody who is paid" in capsys.readouterr().out
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -304,3 +423,28 @@ def test_leakage_is_own_less_others(tmp_path: Path) -> None:
     assert table.loc["ann"].tolist() == [85, 65, 45, 60, 30]
     assert table.loc["bob", ["ann", "bob", "gold", "leakage"]].tolist() == [74, 75, 60, 1]
     assert np.isnan(table.loc["eve", ["ann", "gold", "leakage"]].to_numpy(float)).all()
+
+
+def test_the_leakage_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    finished(tmp_path / "runs" / "1", "ann [x]", "bob", [80, 60, 70])
+    out = tmp_path / "new" / "table.csv"
+    monkeypatch.setattr(sys, "argv", ["leakage", str(tmp_path / "runs"), "--out", str(out)])
+    assert leakage.main() == 0
+    said = capsys.readouterr().out
+    assert "ann [x]" in said
+    assert "20.0" in said
+    written = pd.read_csv(out, index_col="trained_by")
+    assert written.loc["ann [x]", "leakage"] == 20
+    monkeypatch.setattr(sys, "argv", ["leakage", str(tmp_path / "runs"), "--out", str(tmp_path)])
+    assert leakage.main() == 3
+    assert "cannot be written: Is a directory" in capsys.readouterr().err
+
+
+def test_leakage_without_finished_runs(tmp_path: Path) -> None:
+    program = [sys.executable, "-m", "simulators.validation.leakage", str(tmp_path / "nowhere")]
+    done = subprocess.run(program, capture_output=True, text=True)
+    assert done.returncode == 3
+    assert done.stderr.startswith("error: ")
+    assert "no finished run here" in done.stderr
