@@ -120,8 +120,8 @@ def peer(base_url: str, rows: Path, concurrency: int) -> float:
     return 805 / seconds
 
 
-def compare(rounds: int, pairs: list[Pair], rows: Path, folder: Path) -> None:
-    """One line per contestant: the best median over concurrencies, contestants in turns."""
+def compare(rounds: int, pairs: list[Pair], rows: Path, folder: Path) -> str:
+    """One line per contestant and concurrency, contestants in turns; the server's address."""
     found: dict[tuple[str, int], list[float]] = {}
     with server(0.05) as base_url:
         for number in range(rounds):
@@ -148,12 +148,13 @@ def compare(rounds: int, pairs: list[Pair], rows: Path, folder: Path) -> None:
     print(f"farm / bare client: {best['farm'] / best['bare client']:.2f}")
     if "alpaca_eval 0.6.6" in best:
         print(f"farm / alpaca_eval: {best['farm'] / best['alpaca_eval 0.6.6']:.1f}")
+    return base_url
 
 
-def rerun(pairs: list[Pair], folder: Path) -> None:
-    """Everything from the cache: no server is there any more."""
+def rerun(base_url: str, pairs: list[Pair], folder: Path) -> None:
+    """Everything from the cache: the server is there no more."""
     cache = str(folder / "0-64.sqlite")
-    rates = [ours("http://127.0.0.1:9/v1", pairs, 64, cache) for _ in range(5)]
+    rates = [ours(base_url, pairs, 64, cache) for _ in range(5)]
     print(f"cached rerun: {statistics.median(rates):,.0f} pairs/s")
 
 
@@ -193,8 +194,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         frame.to_parquet(folder / "pairs.parquet")
-        compare(arguments.rounds, pairs, folder / "pairs.parquet", folder)
-        rerun(pairs, folder)
+        base_url = compare(arguments.rounds, pairs, folder / "pairs.parquet", folder)
+        rerun(base_url, pairs, folder)
         if arguments.many:
             memory(arguments.many, folder)
 
