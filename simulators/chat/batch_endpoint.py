@@ -129,9 +129,7 @@ class BatchEndpoint(Endpoint):
         return {"_target_": "simulators.chat.batch_endpoint.BatchQuote"}
 
     def _line(self, key: str, request: ChatRequest) -> str:
-        messages = [{"role": m.role, "content": m.content} for m in request.messages]
-        body = {"model": self.model, "messages": messages, **request.settings}
-        line = {"custom_id": key, "method": "POST", "url": _URL, "body": body}
+        line = {"custom_id": key, "method": "POST", "url": _URL, "body": self._body(request)}
         return json.dumps(line, separators=(",", ":")) + "\n"  # ASCII: a character is a byte
 
     def _flush(self) -> None:
@@ -237,14 +235,11 @@ class BatchEndpoint(Endpoint):
         return replies
 
     def _row_reply(self, row: Mapping[str, Any], latency_s: float | None) -> Reply:
-        from openai.types.chat import ChatCompletion
-
         response = row.get("response") or {}
         body = response.get("body") or {}
         if response.get("status_code") == 200:
-            # As leniently as the client reads answers: unknown values are no errors.
             with suppress(NoCompletion):
-                return self._reply(ChatCompletion.construct(**body), latency_s)
+                return self._reply(body, latency_s)
         error = row.get("error") or body.get("error") or {}
         said = f"{error.get('code')}: {error.get('message')}"
         return Reply(None, error=self._redacted(f"refused: {said}"), latency_s=latency_s)

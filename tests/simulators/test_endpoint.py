@@ -83,11 +83,11 @@ def test_transient_failures_are_retried(
 ) -> None:
     patience = Patience(timeout_s=0.5, max_attempts=12, max_retry_s=60.0)
     with served(*fault) as base_url:
-        judgments = annotate(endpoint(base_url, patience=patience), pairs[:12])
+        judgments = annotate(endpoint(base_url, patience=patience), pairs[:24])
         counts = stats(base_url)
     assert all(j.preference is not None for j in judgments)
     assert counts[kind] > 0
-    assert counts["answered"] == 12
+    assert counts["answered"] == 24
 
 
 def test_retries_end_and_say_why(pairs: list[Pair]) -> None:
