@@ -34,7 +34,7 @@ def test_a_missing_key_ends_a_run_before_its_first_stage(monkeypatch: pytest.Mon
     config = plain(compose(["annotators=judge"]))
     with pytest.raises(ConfigError, match=r"^annotators.clean.annotator.model.model: .*OPENAI_API"):
         check_keys(config)
-    monkeypatch.setenv("OPENAI_API_KEY", "some key")
+    monkeypatch.setenv("OPENAI_API_KEY", "some-key")
     check_keys(config)
     monkeypatch.delenv("OPENAI_API_KEY")
     check_keys(plain(compose([])))  # the endpoints that nobody asks need no key
