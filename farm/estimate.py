@@ -6,7 +6,7 @@ from typing import Any
 
 from farm.config import build, unpaid
 from farm.data.records import make_pair
-from farm.pipeline import Pipeline
+from farm.pipeline import Pipeline, source_node
 from farm.settings import Settings
 from farm.stages.instructions import load_split
 from farm.stages.judgments import pairs_of
@@ -91,9 +91,7 @@ def _instructions(
 ) -> Sequence[Instruction]:
     if pipeline.instructions.path.exists():
         return load_split(pipeline.instructions.path, split, limit)
-    for_measuring = ("gold", "headline_excludes")
-    node = {key: value for key, value in config["data"].items() if key not in for_measuring}
-    rows: Sequence[Instruction] = build(node).load()[split]
+    rows: Sequence[Instruction] = build(source_node(config)).load()[split]
     return rows[:limit]
 
 

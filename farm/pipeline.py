@@ -46,12 +46,10 @@ class Pipeline:
     @cached_property
     def instructions(self) -> Artifact:
         """All splits."""
-        for_measuring = {field.name for field in fields(DataKeys)}
-        node = {k: v for k, v in self._config["data"].items() if k not in for_measuring}
         step = Step(
             "instructions",
             "farm.stages.instructions:run",
-            {"data": node},
+            {"data": source_node(self._config)},
             {},
             seed=0,
             label="instructions",
@@ -371,6 +369,12 @@ class Pipeline:
             label=f"{label} judged on {split}",
         )
         return self._ensure(step)
+
+
+def source_node(config: Node) -> dict[str, Any]:
+    """The node of the instruction source: `data` without its keys for measuring."""
+    for_measuring = {field.name for field in fields(DataKeys)}
+    return {k: v for k, v in config["data"].items() if k not in for_measuring}
 
 
 def class_label(node: Node) -> str:

@@ -69,3 +69,19 @@ def test_a_dry_run_writes_and_spends_nothing(tmp_path: Path) -> None:
     (judgment,) = build(unpaid(node)).annotate([pair], seed=0)
     assert judgment.error == NOT_ASKED
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_loads_no_local_model(tmp_path: Path) -> None:
+    """There are no weights in the folder: loading them would fail."""
+    (tmp_path / "model").mkdir()
+    node = {
+        "_target_": "simulators.judges.judge.Judge",
+        "name": "judge",
+        "prompt": "letter",
+        "parser": {"_target_": "simulators.judges.parsers.Letter"},
+        "sampling": {"max_tokens": 1},
+        "model": {"_target_": "simulators.chat.local.LocalModel", "path": f"{tmp_path}/model"},
+    }
+    pair = make_pair(user_instruction("x"), "a", "b")
+    (judgment,) = build(unpaid(node)).annotate([pair], seed=0)
+    assert (judgment.error, judgment.cost_usd) == (NOT_ASKED, 0.0)

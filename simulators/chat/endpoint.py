@@ -20,8 +20,6 @@ Result = TypeVar("Result")
 
 CHARACTERS_PER_TOKEN = 4
 """For estimates before asking; English text, roughly."""
-
-
 _SHOWN = 80
 
 

@@ -47,6 +47,10 @@ class LocalModel:
         """The content hash of the folder."""
         return {"path": content_hash(Path(self.model))}
 
+    def unpaid(self) -> dict[str, str]:
+        """What stands in this node's place in a dry run (`farm.config.unpaid`)."""
+        return {"_target_": "simulators.chat.quote.Idle"}
+
     @cached_property
     def server(self) -> str:
         """The weights, wherever they lie."""

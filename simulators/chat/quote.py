@@ -3,6 +3,7 @@
 from simulators.chat.budget import Budget
 from simulators.chat.cached import Cached, request_key
 from simulators.chat.endpoint import Endpoint, estimated_usage
+from simulators.chat.local import LocalModel
 from simulators.chat.types import ChatRequest, Reply
 
 NOT_ASKED = "not asked: a dry run"
@@ -20,6 +21,14 @@ class Quote(Endpoint):
 
     def check_key(self) -> None:
         """None is needed."""
+
+
+class Idle(LocalModel):
+    """A local model that is not loaded."""
+
+    async def ask(self, request: ChatRequest) -> Reply:
+        """The estimate; free."""
+        return Reply(None, usage=estimated_usage(request), cost_usd=0.0, error=NOT_ASKED)
 
 
 class Peeked(Cached):
