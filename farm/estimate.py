@@ -47,23 +47,37 @@ def estimates(
     """What labelling takes, and judging one policy on `validation`; programs are free and give
     none."""
     annotators, judge = config["annotators"], config["evaluators"]["judge"]
-    if _is_paid(annotators["train"]):
+    if is_paid(annotators["train"]):
         pairs, sampled = _label_pairs(config, settings, pipeline)
-        yield _estimate("labels (annotators.train)", annotators["train"], pairs, sampled)
+        yield quote("labels (annotators.train)", annotators["train"], pairs, sampled=sampled)
     for name, node in (("annotators.clean", annotators["clean"]), ("evaluators.judge", judge)):
-        if node is not None and _is_paid(node):
+        if node is not None and is_paid(node):
             rows = _instructions(config, pipeline, "validation", pipeline.limit("validation"))
             pairs = [_longest_pair(row, settings, 0) for row in rows]
-            yield _estimate(f"judging one policy on validation ({name})", node, pairs, False)
+            yield quote(
+                f"judging one policy on validation ({name})", node, pairs, seed=0, sampled=False
+            )
 
 
-def _is_paid(node: Mapping[str, Any]) -> bool:
+def is_paid(node: Mapping[str, Any]) -> bool:
+    """Whether asking this annotator asks, or writes down, what is paid for."""
     return bool(unpaid(node) != node)
 
 
-def _estimate(what: str, node: Mapping[str, Any], pairs: Sequence[Pair], sampled: bool) -> Estimate:
-    judgments = build(unpaid(node)).annotate(pairs, seed=0)
-    bill = accounts([judgment for judgment in judgments if not judgment.cached])
+def quote(
+    what: str,
+    node: Mapping[str, Any],
+    pairs: Sequence[Pair],
+    *,
+    seed: int,
+    sampled: bool,
+    draws: int = 1,
+) -> Estimate:
+    """What asking an annotator about these pairs, so many times, takes. With the seed that it will
+    be asked with, what is in its cache is known to be free: orders and pools depend on it."""
+    annotator = build(unpaid(node))
+    rounds = [annotator.annotate(pairs, seed=seed, draw=draw) for draw in range(draws)]
+    bill = accounts([judgment for one in rounds for judgment in one if not judgment.cached])
     return Estimate(
         what,
         len(pairs),

@@ -97,6 +97,11 @@ class Pipeline:
             "pairs",
         )
 
+    @property
+    def judgments_seed(self) -> int:
+        """Of the annotators that label."""
+        return self._seed("judgments")
+
     @cached_property
     def judgments(self) -> Artifact:
         """Labelled pairs of the start's own answers."""
@@ -105,7 +110,7 @@ class Pipeline:
             "farm.stages.judgments:run",
             {"annotator": self._config["annotators"]["train"]},
             {"outputs": self.pairs, "instructions": self.instructions},
-            seed=self._seed("judgments"),
+            seed=self.judgments_seed,
             label="judgments",
         )
         return self._ensure(step)

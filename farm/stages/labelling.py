@@ -1,11 +1,10 @@
 """What stages that ask annotators have in common: progress with cost, notes, and accounts."""
 
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
-from farm.heartbeat import listening
+from farm.heartbeat import Adding, listening
 from farm.protocols import Annotator
 from farm.stages.job import Job
 from farm.types import Judgment, Pair
@@ -13,36 +12,18 @@ from farm.types import Judgment, Pair
 _SHOWN_REASONS = 3
 
 
-@dataclass
-class Hearing:
-    """A `farm.heartbeat.Listener` for a job: pairs done, dollars paid so far, notes."""
+class Hearing(Adding):
+    """Asks annotators for a job: their progress and the dollars paid so far are the job's."""
 
-    job: Job
-    total: int
-    done: int = 0
-    """Pairs that earlier calls finished."""
-    notes: list[str] = field(default_factory=list)
-    _within: int = 0
-    _sums: dict[str, float] = field(default_factory=lambda: defaultdict(float))
-
-    def beat(self, done: int, metrics: Mapping[str, float]) -> None:
-        """Add up and pass on."""
-        self._within += done
-        for name, value in metrics.items():
-            self._sums[name] += value
-        self.job.progress(min(self.done + self._within, self.total), self.total, self._sums)
-
-    def note(self, text: str) -> None:
-        """Keep a note once."""
-        if text not in self.notes:
-            self.notes.append(text)
+    def __init__(self, job: Job, total: int) -> None:
+        self.notes: list[str] = []
+        super().__init__(total, job.progress, self.notes.append)
 
     def annotate(self, annotator: Annotator, pairs: Sequence[Pair], seed: int) -> list[Judgment]:
         """The annotator's judgments, with an ear on it."""
         with listening(self):
             judgments = annotator.annotate(pairs, seed=seed)
-        self.done, self._within = self.done + len(pairs), 0
-        self.beat(0, {})
+        self.finished(len(pairs))
         return judgments
 
 

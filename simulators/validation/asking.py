@@ -1,24 +1,21 @@
 """Asking the annotator with somebody listening, and what asking it would take."""
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from farm.config import build, unpaid
 from farm.console import Console
-from farm.estimate import Estimate
-from farm.heartbeat import listening
+from farm.estimate import Estimate, is_paid, quote
+from farm.heartbeat import Adding, listening
 from farm.protocols import Annotator
-from farm.stages.labelling import accounts, caveats
+from farm.stages.labelling import caveats
 from farm.types import Judgment, Pair
 from farm.worker import Progress
 from simulators.validation.settings import ValidateSettings
 
 
-class Heard:
-    """An annotator, and the `farm.heartbeat.Listener` at it, who hands on its progress over all
-    draws and each of its notes once."""
+class Heard(Adding):
+    """An annotator with an ear on it, over all its draws."""
 
     def __init__(
         self,
@@ -27,15 +24,10 @@ class Heard:
         update: Callable[[Progress], None],
         warn: Callable[[str], None],
     ) -> None:
+        super().__init__(total, lambda done, of, sums: update(Progress(done, of, sums)), warn)
         self.judgments: list[Judgment] = []
         """All there are by now."""
         self._annotator = annotator
-        self._total = total
-        self._update = update
-        self._warn = warn
-        self._within = 0
-        self._sums: dict[str, float] = defaultdict(float)
-        self._notes: set[str] = set()
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """The annotator's judgments."""
@@ -43,23 +35,8 @@ class Heard:
         with listening(self):
             judgments = self._annotator.annotate(pairs, seed=seed, draw=draw)
         self.judgments += judgments
-        self._within = 0  # programs do not beat, and a vote's several answers beat several times
-        self.beat(0, {})
+        self.finished(len(pairs))
         return judgments
-
-    def beat(self, done: int, metrics: Mapping[str, float]) -> None:
-        """Add up and hand on."""
-        self._within += done
-        for name, value in metrics.items():
-            self._sums[name] += value
-        reached = min(len(self.judgments) + self._within, self._total)
-        self._update(Progress(reached, self._total, self._sums))
-
-    def note(self, text: str) -> None:
-        """Hand on what is new."""
-        if text not in self._notes:
-            self._notes.add(text)
-            self._warn(text)
 
 
 @contextmanager
@@ -83,18 +60,7 @@ def estimate(
     node: Mapping[str, Any], pairs: Sequence[Pair], settings: ValidateSettings
 ) -> Estimate | None:
     """What asking would take; None where nobody asked is paid."""
-    quoting = unpaid(node)
-    if quoting == node:
+    if not is_paid(node):
         return None
-    annotator = build(quoting)
-    draws = [annotator.annotate(pairs, seed=settings.seed, draw=d) for d in range(settings.repeats)]
-    bill = accounts([judgment for draw in draws for judgment in draw if not judgment.cached])
-    return Estimate(
-        f"{settings.name}, repeats={settings.repeats}",
-        len(pairs),
-        bill["requests"],
-        bill["prompt_tokens"],
-        bill["completion_tokens"],
-        bill["cost_usd"],
-        sampled=True,
-    )
+    what = f"{settings.name}, repeats={settings.repeats}"
+    return quote(what, node, pairs, seed=settings.seed, sampled=True, draws=settings.repeats)
