@@ -49,7 +49,13 @@ def estimates(
     annotators, judge = config["annotators"], config["evaluators"]["judge"]
     if is_paid(annotators["train"]):
         pairs, sampled = _label_pairs(config, settings, pipeline)
-        yield quote("labels (annotators.train)", annotators["train"], pairs, sampled=sampled)
+        yield quote(
+            "labels (annotators.train)",
+            annotators["train"],
+            pairs,
+            seed=pipeline.judgments_seed,
+            sampled=sampled,
+        )
     for name, node in (("annotators.clean", annotators["clean"]), ("evaluators.judge", judge)):
         if node is not None and is_paid(node):
             rows = _instructions(config, pipeline, "validation", pipeline.limit("validation"))
