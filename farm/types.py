@@ -130,11 +130,22 @@ class Decoding:
 
 
 @dataclass(frozen=True, slots=True)
+class BestOf:
+    """Draw several answers and keep the one that a scorer likes best."""
+
+    n: int
+    temperature: float
+    """At which they are drawn, in place of the decoding's."""
+    scorer: "Scorer"
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRef:
     """A directory that `transformers` loads, and how to decode from it."""
 
     path: str
     decoding: Decoding
+    best_of: BestOf | None = None
 
 
 @dataclass(frozen=True, slots=True)

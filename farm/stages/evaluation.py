@@ -15,11 +15,12 @@ from farm.data.records import make_pair, write_judgments
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
 from farm.seeds import derive
 from farm.stages.instructions import load_split
-from farm.stages.job import Job, policy_path
+from farm.scorers.stored import StoredScorer
+from farm.stages.job import Job
 from farm.stages.labelling import Hearing, accounts, caveats
 from farm.stages.outputs import first_texts, load_completions
-from farm.stages.reward import load_scorer
-from farm.types import Decoding, Instruction, Judgment, Pair, PolicyRef
+from farm.stages.pointers import policy_path, policy_ref
+from farm.types import Instruction, Judgment, Pair
 
 STAGE_VERSION = 2  # see farm.builder.Step
 
@@ -152,7 +153,7 @@ def _gold(
 def _proxy(job: Job, instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
     if "reward" not in job.parents:
         return _nothing(texts)
-    scorer, scores = load_scorer(job.parents["reward"]), _nothing(texts)
+    scorer, scores = StoredScorer(str(job.parents["reward"])), _nothing(texts)
     for rows in _chunks(len(texts)):
         scores[rows] = scorer.score(instructions[rows], texts[rows])
         job.progress(rows.stop, len(texts))
@@ -166,7 +167,8 @@ def _chunks(count: int) -> Iterator[slice]:
 
 def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     """KL(policy || start) per answer in nats on samples at temperature 1, exact per token; for
-    the first `kl_instructions` instructions, NaN for the others."""
+    the first `kl_instructions` instructions, NaN for the others, and for all where the policy
+    chooses among several answers: of its KL only a bound is known."""
     kl = _nothing(instructions)
     if "policy" not in job.parents:
         return kl
@@ -175,8 +177,10 @@ def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     from farm.models.load import load_policy
 
     chosen = instructions[: job.config["kl_instructions"]]
-    decoding = Decoding(1.0, job.config["decoding"]["max_new_tokens"])
-    policy = PolicyRef(policy_path(job.parents["policy"]), decoding)
+    decoding = {"temperature": 1.0, "max_new_tokens": job.config["decoding"]["max_new_tokens"]}
+    policy = policy_ref(job.parents["policy"], decoding)
+    if policy.best_of is not None:
+        return kl
     sampler = build(job.config["sampler"])(policy=policy)
     learned = load_policy(policy.path, job.device)
     start = load_policy(policy_path(job.parents["start"]), job.device)

@@ -11,7 +11,6 @@ from typing import Any
 from farm.artifacts import Store, check_fence, key_of, write_json
 from farm.config import build
 from farm.context import Context, MetricsCallback
-from farm.types import Decoding, PolicyRef
 
 CHECKPOINT_STAGE = "checkpoint"
 
@@ -86,25 +85,3 @@ class _Checkpoints:
         )
         wall_s = self._before_s + time.monotonic() - self._since
         write_json(self._index, {**self._known(), str(step): {"key": key, "wall_s": wall_s}})
-
-
-def policy_path(folder: Path) -> str:
-    """The transformers directory or hub name that a model, policy or checkpoint artefact holds."""
-    pointer = folder / "policy.json"
-    if not pointer.exists():
-        return str(folder)
-    path: str = json.loads(pointer.read_text())["path"]
-    return str(folder / path) if (folder / path).exists() else path
-
-
-def point_to_policy(folder: Path, path: str) -> None:
-    """Record where the policy of an artefact lies, relative where it lies inside."""
-    inside = Path(path).is_relative_to(folder)
-    write_json(
-        folder / "policy.json", {"path": str(Path(path).relative_to(folder)) if inside else path}
-    )
-
-
-def policy_ref(folder: Path, decoding: Mapping[str, Any]) -> PolicyRef:
-    """The policy of an artefact with the decoding of a config node."""
-    return PolicyRef(policy_path(folder), Decoding(**decoding))

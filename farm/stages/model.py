@@ -5,7 +5,8 @@ from typing import Any
 
 from farm.config import build
 from farm.stages.instructions import TRAINING_SPLITS, load_split
-from farm.stages.job import Job, point_to_policy, policy_path
+from farm.stages.job import Job
+from farm.stages.pointers import point_to_policy, policy_path
 from farm.types import Instruction
 
 STAGE_VERSION = 1  # see farm.builder.Step

@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from farm.config import build
 from farm.data.records import chunks, last_user_text, read_completions, write_completions
 from farm.errors import DataError
+from farm.generation.best_of import sampler_of
 from farm.stages.instructions import load_split
-from farm.stages.job import Job, policy_ref
+from farm.stages.job import Job
+from farm.stages.pointers import policy_ref
 from farm.types import Completion, Instruction
 
 STAGE_VERSION = 1  # see farm.builder.Step
@@ -24,11 +25,12 @@ def sample(job: Job) -> dict[str, Any]:
     already there are not sampled again."""
     instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
     policy = policy_ref(job.parents["policy"], job.config["decoding"])
-    sampler = build(job.config["sampler"])(policy=policy)
+    sampler = sampler_of(job.config["sampler"], policy)
     n, parts = job.config["n"], job.work / "parts"
+    drawn = n * (policy.best_of.n if policy.best_of else 1)
     parts.mkdir(exist_ok=True)
     completions: list[Completion] = []
-    for number, chunk in enumerate(chunks(instructions, max(1, _CHUNK // n))):
+    for number, chunk in enumerate(chunks(instructions, max(1, _CHUNK // drawn))):
         path = parts / f"{number:05d}.parquet"
         if not path.exists():
             partial = path.with_suffix(".tmp")

@@ -9,10 +9,11 @@ from typing import Any
 from farm.config import build
 from farm.context import read_notes
 from farm.protocols import Annotator, Learner, Scorer
+from farm.scorers.stored import StoredScorer
 from farm.stages.instructions import load_split
-from farm.stages.job import Job, point_to_policy, policy_ref
+from farm.stages.job import Job
 from farm.stages.judgments import load_labels
-from farm.stages.reward import load_scorer
+from farm.stages.pointers import point_to_policy, policy_ref
 from farm.types import Inputs, Instruction, LabeledPair, Need
 
 STAGE_VERSION = 1  # see farm.builder.Step
@@ -23,7 +24,7 @@ def run(job: Job) -> dict[str, Any]:
     learner: Learner = build(job.config["learner"])
     start = policy_ref(job.parents["start"], job.config["decoding"])
     policy = learner.fit(start, _inputs(learner.needs, job), job.context())
-    point_to_policy(job.work, policy.path)
+    point_to_policy(job.work, policy.path, policy.best_of)
     shutil.rmtree(job.work / "resume", ignore_errors=True)
     index = job.work / "checkpoints.json"
     checkpoints = json.loads(index.read_text()) if index.exists() else {}
@@ -56,7 +57,7 @@ def _judgments(job: Job) -> list[LabeledPair]:
 
 
 def _reward(job: Job) -> Scorer:
-    return load_scorer(job.parents["reward"])
+    return StoredScorer(str(job.parents["reward"]))
 
 
 def _annotator(job: Job) -> Annotator:

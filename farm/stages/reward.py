@@ -2,27 +2,23 @@
 
 import json
 import shutil
-from pathlib import Path
 from typing import Any
 
-from farm.artifacts import write_json
 from farm.config import build
-from farm.protocols import Scorer
-from farm.stages.job import Job, policy_ref
+from farm.scorers.stored import write_scorer
+from farm.stages.job import Job
 from farm.stages.judgments import load_labels
+from farm.stages.pointers import policy_ref
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
-_HERE = "{artifact}"
-
 
 def run(job: Job) -> dict[str, Any]:
-    """Fit the reward learner; the artefact says how to build the scorer, wherever it moves."""
+    """Fit the reward learner; the artefact says how to build the scorer."""
     labels = load_labels(job.parents["judgments"], job.parents["instructions"])
     start = policy_ref(job.parents["start"], job.config["decoding"])
     scorer = build(job.config["reward"]).fit(start, labels, job.context())
-    text = json.dumps(dict(scorer.config)).replace(str(job.work), _HERE)
-    write_json(job.work / "scorer.json", json.loads(text))
+    write_scorer(scorer.config, job.work)
     shutil.rmtree(job.work / "resume", ignore_errors=True)
     notes = {path.stem: json.loads(path.read_text()) for path in job.work.glob("*.json")}
     return {name: note for name, note in notes.items() if name != "scorer"}
@@ -30,12 +26,5 @@ def run(job: Job) -> dict[str, Any]:
 
 def given(job: Job) -> dict[str, Any]:
     """Stage `reward` where the config names a scorer instead of a learner."""
-    write_json(job.work / "scorer.json", job.config["reward"])
+    write_scorer(job.config["reward"], job.work)
     return {}
-
-
-def load_scorer(folder: Path) -> Scorer:
-    """The scorer of the artefact."""
-    text = (folder / "scorer.json").read_text().replace(_HERE, str(folder))
-    scorer: Scorer = build(json.loads(text))
-    return scorer
