@@ -105,7 +105,7 @@ class Composer:
         group = override.key_or_group
         return override.package is not None or bool(self._repository.group_exists(group))
 
-    def _choices(self, group: str) -> list[str]:
+    def choices(self, group: str) -> list[str]:
         return sorted(self._repository.get_group_options(group, ObjectType.CONFIG))
 
     def _groups(self) -> list[str]:
@@ -117,10 +117,10 @@ class Composer:
         if not self._repository.group_exists(group):
             raise ConfigError(f"{group}: there is no such group. {suggest(group, self._groups())}")
         for choice in value if isinstance(value, list) else [value]:
-            if str(choice) not in self._choices(group) and not override.is_delete():
+            if str(choice) not in self.choices(group) and not override.is_delete():
                 raise ConfigError(
                     f"{override.input_line}: the group {group} has no such choice. "
-                    f"{suggest(choice, self._choices(group))}"
+                    f"{suggest(choice, self.choices(group))}"
                 )
 
     def _check_place(self, override: Override) -> None:
@@ -147,7 +147,7 @@ class Composer:
     def _hint(self, path: str, siblings: list[str], base: DictConfig) -> str:
         group, _, rest = path.partition(".")
         if rest:
-            others = [c for c in self._choices(group) if self._has(group, c, rest)]
+            others = [c for c in self.choices(group) if self._has(group, c, rest)]
             if others:
                 wanted = " or ".join(f"{group}={choice}" for choice in others)
                 return f"It is a key of {wanted}: add that choice."

@@ -375,6 +375,40 @@ class Pipeline:
         )
         return self._ensure(step)
 
+    def crossing(
+        self,
+        outputs: Artifact,
+        reference: Artifact,
+        split: SplitName,
+        evaluators: Mapping[str, Node],
+        label: str,
+        parents: Mapping[str, Artifact],
+    ) -> Artifact:
+        """Every answer of the outputs, judged by many evaluators; scored by the `reward` and
+        measured for KL from the `start` where `parents` has them and the `policy`."""
+        step = Step(
+            "crossing",
+            "farm.stages.crossing:run",
+            {
+                "evaluators": evaluators,
+                "gold": self._config["data"]["gold"],
+                "split": split,
+                "limit": self.limit(split),
+                "sampler": self._config["sampler"],
+                "decoding": self._training_decoding,
+                "kl_instructions": self._settings.evaluation.kl_instructions,
+            },
+            {
+                "outputs": outputs,
+                "reference": reference,
+                "instructions": self.instructions,
+                **parents,
+            },
+            seed=self._seed("crossing", split),
+            label=label,
+        )
+        return self._ensure(step)
+
 
 def source_node(config: Node) -> dict[str, Any]:
     """The node of the instruction source: `data` without its keys for measuring."""

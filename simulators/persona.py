@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
-import numpy as np
-
 from farm.data.barnyard.features import measure, weight_vector
-from farm.data.records import is_canonical, tie
 from farm.errors import ConfigError
 from farm.protocols import FloatArray
-from farm.seeds import redraw, uniform
+from farm.seeds import redraw
 from farm.types import Judgment, Pair
+from simulators.bradley_terry import drawn_verdict, preference
 
 _CANNOT_JUDGE = "the instruction is not the barnyard's, the only ones that personas can judge"
 
@@ -50,8 +48,8 @@ class Persona:
         """Verdicts 0 or 1, drawn with the persona's probabilities; output_a is shown first."""
         b_is_better = self._probability(self._gain(pairs), self._position_bias)
         return [
-            self._verdict(pair, float(p), redraw(seed, draw), draw)
-            for pair, p in zip(pairs, b_is_better, strict=True)
+            drawn_verdict(pair, p, self._name, redraw(seed, draw), draw, _CANNOT_JUDGE)
+            for pair, p in zip(pairs, b_is_better.tolist(), strict=True)
         ]
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
@@ -62,17 +60,6 @@ class Persona:
         ba = self._probability(gain, -self._position_bias)
         return (ab + ba) / 2
 
-    def _verdict(self, pair: Pair, b_is_better: float, seed: int, draw: int) -> Judgment:
-        if np.isnan(b_is_better):
-            return Judgment(pair.id, None, self._name, "ab", error=_CANNOT_JUDGE)
-        if pair.output_a == pair.output_b:
-            return tie(pair, self._name)
-        # One draw for both orders, in canonical orientation: turning a pair round turns its
-        # verdict, unless the position bias decides.
-        drawn = uniform(seed, "persona", self._name, pair.id)
-        b_wins = drawn < b_is_better if is_canonical(pair) else drawn >= 1 - b_is_better
-        return Judgment(pair.id, float(b_wins), self._name, "ab", draw)
-
     def _gain(self, pairs: Sequence[Pair]) -> FloatArray:
         """u(b) - u(a), [N]; NaN where the instruction is not the barnyard's."""
         instructions = [pair.instruction for pair in pairs]
@@ -81,4 +68,4 @@ class Persona:
         return (b - a) @ self._weights
 
     def _probability(self, gain: FloatArray, position_bias: float) -> FloatArray:
-        return 1 / (1 + np.exp(-(gain - position_bias) / self._temperature))
+        return preference((gain - position_bias) / self._temperature)

@@ -36,11 +36,11 @@ def choose_reference(job: Job) -> dict[str, Any]:
     instructions = _instructions(job)
     baseline = first_texts(job.parents["temperature 1"], instructions)
     annotator = build(job.config["annotator"])
-    judging = _Judging(job)
+    judging = Judging(job)
     preferences = {}
     for temperature in job.config["temperatures"]:
         texts = first_texts(job.parents[f"temperature {temperature:g}"], instructions)
-        pairs = _pairs(instructions, baseline, texts)
+        pairs = reference_pairs(instructions, baseline, texts)
         noise_free = judging.noise_free(annotator, pairs, f"temperature {temperature:g}")
         preferences[float(temperature)] = 100 * float(np.nanmean(noise_free))
     return {
@@ -57,11 +57,11 @@ def evaluate(job: Job) -> dict[str, Any]:
     instructions = _instructions(job)
     references = first_texts(job.parents["reference"], instructions)
     texts = first_texts(job.parents["outputs"], instructions)
-    pairs = _pairs(instructions, references, texts)
+    pairs = reference_pairs(instructions, references, texts)
     stopped = {c.instruction_id: c.stopped for c in load_completions(job.parents["outputs"])}
     annotator, judge = job.config["annotator"], job.config["judge"]
     clean = build(annotator)
-    judging = _Judging(job)
+    judging = Judging(job)
     items = {
         "instruction_id": [i.id for i in instructions],
         "category": [i.category for i in instructions],
@@ -71,13 +71,13 @@ def evaluate(job: Job) -> dict[str, Any]:
         "expectation": _expectation(clean, pairs),
         "held_out": judging.noise_free(build(judge), pairs, "held_out")
         if judge
-        else _nothing(pairs),
-        "gold": _gold(job.config["gold"], instructions, texts),
-        "gold_reference": _gold(job.config["gold"], instructions, references),
-        "proxy": _proxy(job, instructions, texts),
+        else nothing(pairs),
+        "gold": gold_scores(job.config["gold"], instructions, texts),
+        "gold_reference": gold_scores(job.config["gold"], instructions, references),
+        "proxy": proxy_scores(job, instructions, texts),
         "length": [len(text) for text in texts],
         "length_reference": [len(text) for text in references],
-        "kl": _kl(job, instructions),
+        "kl": answers_kl(job, instructions),
     }
     pd.DataFrame(items).to_parquet(job.work / "items.parquet", index=False)
     return judging.results
@@ -94,18 +94,19 @@ def _instructions(job: Job) -> list[Instruction]:
     return load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
 
 
-def _pairs(
+def reference_pairs(
     instructions: Sequence[Instruction], references: Sequence[str], texts: Sequence[str]
 ) -> list[Pair]:
-    """The reference is always output_a."""
+    """The texts against the references, which are output_a as always in evaluation."""
     return [make_pair(*row) for row in zip(instructions, references, texts, strict=True)]
 
 
-def _nothing(rows: Sequence[object]) -> FloatArray:
+def nothing(rows: Sequence[object]) -> FloatArray:
+    """NaN for each row."""
     return np.full(len(rows), np.nan)
 
 
-class _Judging:
+class Judging:
     """Asks the judges of a job, keeps their judgments beside the figures, and their accounts."""
 
     def __init__(self, job: Job) -> None:
@@ -138,22 +139,24 @@ class _Judging:
 def _expectation(annotator: object, pairs: Sequence[Pair]) -> FloatArray:
     if isinstance(annotator, ExactAnnotator):
         return annotator.expectation(pairs)
-    return _nothing(pairs)
+    return nothing(pairs)
 
 
-def _gold(
+def gold_scores(
     config: Mapping[str, Any] | None, instructions: Sequence[Instruction], texts: Sequence[str]
 ) -> FloatArray:
+    """True utility [N] by the scorer of a config node; NaN where there is none."""
     if config is None:
-        return _nothing(texts)
+        return nothing(texts)
     scores: FloatArray = build(config).score(instructions, texts)
     return scores
 
 
-def _proxy(job: Job, instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
+def proxy_scores(job: Job, instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
+    """Scores [N] by the job's reward; NaN where it has none."""
     if "reward" not in job.parents:
-        return _nothing(texts)
-    scorer, scores = StoredScorer(str(job.parents["reward"])), _nothing(texts)
+        return nothing(texts)
+    scorer, scores = StoredScorer(str(job.parents["reward"])), nothing(texts)
     for rows in _chunks(len(texts)):
         scores[rows] = scorer.score(instructions[rows], texts[rows])
         job.progress(rows.stop, len(texts))
@@ -165,11 +168,11 @@ def _chunks(count: int) -> Iterator[slice]:
     return (slice(first, min(first + _CHUNK, count)) for first in range(0, count, _CHUNK))
 
 
-def _kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
+def answers_kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     """KL(policy || start) per answer in nats on samples at temperature 1, exact per token; for
     the first `kl_instructions` instructions, NaN for the others, and for all where the policy
     chooses among several answers: of its KL only a bound is known."""
-    kl = _nothing(instructions)
+    kl = nothing(instructions)
     if "policy" not in job.parents:
         return kl
     from farm.generation.logprobs import answer_kl

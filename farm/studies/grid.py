@@ -1,0 +1,211 @@
+"""What a study trains and measures: seeds x annotators x policies, each artefact made once."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from farm.artifacts import Artifact
+from farm.builder import Executor, Step
+from farm.pipeline import Pipeline
+from farm.seeds import derive
+from farm.settings import Settings
+from farm.stages.evaluation import load_items
+from farm.studies.settings import StudySettings
+from farm.targets import target_class
+from farm.types import SplitName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Node = Mapping[str, Any]
+Compose = Callable[[Sequence[str]], Node]
+"""From overrides to a checked configuration of a run."""
+
+FEEDBACK = frozenset({"judgments", "reward", "annotator"})
+"""What a learner that takes part needs one of."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """A learner with its keys."""
+
+    name: str
+    choice: str
+    overrides: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Policy:
+    """A policy that takes part, with its answers."""
+
+    name: str
+    learned: bool
+    step: int
+    outputs: Artifact
+
+
+def methods(study: StudySettings, choices: Sequence[str], compose: Compose) -> list[Method]:
+    """Every learner of the group `method` that learns from feedback, in its variants."""
+    found = []
+    for choice in choices:
+        learner = target_class(compose([f"method={choice}"])["method"]["_target_"])
+        if FEEDBACK & learner.needs:
+            found += [
+                Method(_name(choice, overrides), choice, tuple(overrides))
+                for overrides in study.variants.get(choice, ((),))
+            ]
+    return found
+
+
+def _name(choice: str, overrides: Sequence[str]) -> str:
+    return " ".join([choice, *(override.removeprefix("method.") for override in overrides)])
+
+
+class Grid:
+    """The cells of a study. `prepare` is what all of them share: a step's artefact."""
+
+    def __init__(
+        self,
+        study: StudySettings,
+        choices: Sequence[str],
+        compose: Compose,
+        executor: Executor,
+    ) -> None:
+        self._study = study
+        self._executor = executor
+        self._compose = cache(lambda overrides: compose(overrides))
+        self.pipeline = cache(self._pipeline)
+        self.methods = methods(study, choices, lambda overrides: self._compose(tuple(overrides)))
+
+    def check(self) -> None:
+        """Compose and check every cell, so that a mistake shows before anything runs."""
+        for annotators in self._study.annotators:
+            for method in self.methods:
+                self._config(annotators, method)
+
+    def _config(self, annotators: str, method: Method) -> Node:
+        return self._compose(
+            (f"annotators={annotators}", f"method={method.choice}", *method.overrides)
+        )
+
+    def _pipeline(self, seed: int, annotators: str, method: Method) -> Pipeline:
+        config = {**self._config(annotators, method), "seed": seed}
+        return Pipeline(config, Settings.from_plain(config), self._executor)
+
+    # ------------------------------------------------------------------------------- policies
+
+    def policies(self, seed: int, annotators: str) -> Iterator[Policy]:
+        """The start at its temperatures, and what learned from these annotators' labels."""
+        yield from self._starts(seed, annotators)
+        for method in self.methods:
+            yield from self._learned(seed, annotators, method)
+
+    def _starts(self, seed: int, annotators: str) -> Iterator[Policy]:
+        first = self.pipeline(seed, annotators, self.methods[0])
+        config = self._config(annotators, self.methods[0])
+        for temperature in config["evaluation"]["temperatures"]:
+            outputs = first.start_outputs("evaluation", temperature)
+            yield Policy(f"start at temperature {temperature:g}", False, 0, outputs)
+
+    def _learned(self, seed: int, annotators: str, method: Method) -> Iterator[Policy]:
+        pipeline = self.pipeline(seed, annotators, method)
+        steps = self._steps(pipeline)
+        temperature = self._config(annotators, method)["decoding"]["temperature"]
+        for share in self._study.shares:
+            step = steps[math.ceil(share * len(steps)) - 1]
+            label = f"{method.name}, step {step}"
+            outputs = pipeline.outputs(
+                pipeline.checkpoint(step), "evaluation", temperature, label
+            )
+            yield Policy(f"{method.name} at {share:.0%}", True, step, outputs)
+
+    def _steps(self, pipeline: Pipeline) -> list[int]:
+        return sorted(map(int, pipeline.policy.manifest["results"]["checkpoints"]))
+
+    # -------------------------------------------------------------------------------- judging
+
+    def reference(self, seed: int, split: SplitName) -> Artifact:
+        """One frozen opponent for all annotators of a seed: the start at the temperature that the
+        first annotators' judge likes best."""
+        first = self.pipeline(seed, self._study.annotators[0], self.methods[0])
+        return first.reference_outputs(split)
+
+    @property
+    def evaluators(self) -> dict[str, Node]:
+        """Judges by name: each choice of annotators without its noise, those that train nobody,
+        and the first choice's with dialled biases at every dose."""
+        first = self._config(self._study.annotators[0], self.methods[0])
+        judges = {
+            annotators: self._config(annotators, self.methods[0])["annotators"]["clean"]
+            for annotators in self._study.annotators
+        }
+        if first["evaluators"]["judge"] is not None:
+            judges["held out"] = first["evaluators"]["judge"]
+        for name, bias in first["study"]["biases"].items():
+            for dose in bias["doses"]:
+                judges[f"{name} {dose:g}"] = {**bias["judge"], "strength": dose}
+        return judges
+
+    def judged(self, seed: int, annotators: str, policy: Policy) -> "pd.DataFrame":
+        """A policy's answers to `evaluation`, judged by all evaluators."""
+        pipeline = self.pipeline(seed, annotators, self.methods[0])
+        return self._crossed(
+            pipeline, policy.outputs, self.reference(seed, "evaluation"), "evaluation",
+            self.evaluators, f"{policy.name} judged",
+        )  # fmt: skip
+
+    def _crossed(
+        self,
+        pipeline: Pipeline,
+        outputs: Artifact,
+        reference: Artifact,
+        split: SplitName,
+        evaluators: Node,
+        label: str,
+        parents: Mapping[str, Artifact] | None = None,
+    ) -> "pd.DataFrame":
+        step = pipeline.crossing(outputs, reference, split, evaluators, label, parents or {})
+        frame: pd.DataFrame = load_items(step.path)
+        return frame
+
+    # ---------------------------------------------------------------------- over-optimisation
+
+    def checkpoints(self, seed: int, annotators: str) -> Iterator[tuple[int, "pd.DataFrame"]]:
+        """Every checkpoint of the followed method on `validation`, with proxy and KL; the start's
+        step is 0."""
+        method = next(m for m in self.methods if m.choice == self._study.curve)
+        pipeline = self.pipeline(seed, annotators, method)
+        temperature = self._config(annotators, method)["decoding"]["temperature"]
+        reference = self.reference(seed, "validation")
+        policies = {0: pipeline.start}
+        policies |= {step: pipeline.checkpoint(step) for step in self._steps(pipeline)}
+        for step, policy in policies.items():
+            label = f"{method.name}, step {step}"
+            yield step, self._crossed(
+                pipeline,
+                pipeline.outputs(policy, "validation", temperature, label),
+                reference,
+                "validation",
+                self.evaluators,
+                f"{label} judged",
+                {"reward": pipeline.reward, "policy": policy, "start": pipeline.start},
+            )
+
+    def samples(self, seed: int, annotators: str) -> "pd.DataFrame":
+        """Many answers of the start to each instruction of `validation`, with the proxy that these
+        annotators' labels gave; judged once for all annotators."""
+        method = next(m for m in self.methods if m.choice == self._study.curve)
+        pipeline = self.pipeline(seed, annotators, method)
+        n = self._study.samples
+        outputs = pipeline.outputs(pipeline.start, "validation", 1.0, f"{n} samples", n=n)
+        reference = self.reference(seed, "validation")
+        judged = self._crossed(
+            pipeline, outputs, reference, "validation", self.evaluators, "samples judged"
+        )
+        scored = self._crossed(
+            pipeline, outputs, reference, "validation", {}, "samples scored",
+            {"reward": pipeline.reward},
+        )  # fmt: skip
+        return judged.assign(proxy=scored["proxy"], proxy_reference=scored["proxy_reference"])
