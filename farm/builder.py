@@ -15,6 +15,7 @@ from farm.artifacts import Artifact, Store, content_hash, key_of
 from farm.cluster import Cluster
 from farm.config import pinned, resolved, result_config
 from farm.console import Console
+from farm.errors import FarmError
 from farm.stages.job import Job
 
 _PACKAGES = ("torch", "transformers", "trl", "ray", "accelerate", "tokenizers", "numpy")
@@ -147,6 +148,24 @@ class Builder:
             self.notes.append(f"{step.label}: {text}")
             self._console.message(f"warning: {self.notes[-1]}")
         return artifact
+
+
+class NotBuilt(FarmError):
+    """An artefact is not there, and nothing may be built."""
+
+
+class Finder:
+    """Takes what the store has, and builds nothing. Raises `NotBuilt` for what it lacks."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def ensure(self, step: Step) -> Artifact:
+        """The step's artefact."""
+        found = self._store.find(step.stage, step.key)
+        if found is None:
+            raise NotBuilt(f"{step.label} is not built yet.")
+        return found
 
 
 class Planner:

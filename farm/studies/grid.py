@@ -1,7 +1,7 @@
 """What a study trains and measures: seeds x annotators x policies, each artefact made once."""
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
 from farm.pipeline import Pipeline
-from farm.seeds import derive
 from farm.settings import Settings
 from farm.stages.evaluation import load_items
+from farm.studies.overoptimization import RIVAL
+from farm.studies.runs import Runs
 from farm.studies.settings import StudySettings
 from farm.targets import target_class
 from farm.types import SplitName
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Node = Mapping[str, Any]
-Compose = Callable[[Sequence[str]], Node]
-"""From overrides to a checked configuration of a run."""
 
 FEEDBACK = frozenset({"judgments", "reward", "annotator"})
 """What a learner that takes part needs one of."""
@@ -46,11 +45,11 @@ class Policy:
     outputs: Artifact
 
 
-def methods(study: StudySettings, choices: Sequence[str], compose: Compose) -> list[Method]:
+def _methods(study: StudySettings, runs: Runs) -> list[Method]:
     """Every learner of the group `method` that learns from feedback, in its variants."""
     found = []
-    for choice in choices:
-        learner = target_class(compose([f"method={choice}"])["method"]["_target_"])
+    for choice in runs.methods:
+        learner = target_class(runs.compose((f"method={choice}",))["method"]["_target_"])
         if FEEDBACK & learner.needs:
             found += [
                 Method(_name(choice, overrides), choice, tuple(overrides))
@@ -64,20 +63,14 @@ def _name(choice: str, overrides: Sequence[str]) -> str:
 
 
 class Grid:
-    """The cells of a study. `prepare` is what all of them share: a step's artefact."""
+    """The cells of a study, each built when it is first asked for."""
 
-    def __init__(
-        self,
-        study: StudySettings,
-        choices: Sequence[str],
-        compose: Compose,
-        executor: Executor,
-    ) -> None:
+    def __init__(self, study: StudySettings, runs: Runs, executor: Executor) -> None:
         self._study = study
         self._executor = executor
-        self._compose = cache(lambda overrides: compose(overrides))
+        self._compose = cache(runs.compose)
         self.pipeline = cache(self._pipeline)
-        self.methods = methods(study, choices, lambda overrides: self._compose(tuple(overrides)))
+        self.methods = _methods(study, runs)
 
     def check(self) -> None:
         """Compose and check every cell, so that a mistake shows before anything runs."""
@@ -183,15 +176,21 @@ class Grid:
         policies |= {step: pipeline.checkpoint(step) for step in self._steps(pipeline)}
         for step, policy in policies.items():
             label = f"{method.name}, step {step}"
-            yield step, self._crossed(
-                pipeline,
-                pipeline.outputs(policy, "validation", temperature, label),
-                reference,
-                "validation",
-                self.evaluators,
-                f"{label} judged",
+            outputs = pipeline.outputs(policy, "validation", temperature, label)
+            items = self._crossed(
+                pipeline, outputs, reference, "validation", self.evaluators, f"{label} judged",
                 {"reward": pipeline.reward, "policy": policy, "start": pipeline.start},
-            )
+            )  # fmt: skip
+            rivals = {
+                f"{RIVAL}{other}": self._crossed(
+                    pipeline, outputs, reference, "validation", {},
+                    f"{label} scored by seed {other}",
+                    {"reward": self.pipeline(other, annotators, method).reward},
+                )["proxy"]
+                for other in self._study.seeds
+                if other != seed
+            }  # fmt: skip
+            yield step, items.assign(**rivals)
 
     def samples(self, seed: int, annotators: str) -> "pd.DataFrame":
         """Many answers of the start to each instruction of `validation`, with the proxy that these
