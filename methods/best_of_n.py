@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 
 class BestOfN:
-    """Chooses by `inputs.reward`. Its checkpoints are the powers of two up to n, and n itself; their
-    step is their n.
+    """Chooses by `inputs.reward`. Its checkpoints are the powers of two up to n, and n itself;
+    their step is their n.
 
     Raises `ConfigError` for an n below 2 or a temperature below 0.
     """

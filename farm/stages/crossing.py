@@ -61,9 +61,7 @@ def run(job: Job) -> dict[str, Any]:
     return judging.results
 
 
-def _answers(
-    job: Job, split: Sequence[Instruction]
-) -> tuple[list[Completion], list[Instruction]]:
+def _answers(job: Job, split: Sequence[Instruction]) -> tuple[list[Completion], list[Instruction]]:
     """Every answer with its instruction, in the split's order."""
     by_id: dict[str, list[Completion]] = {instruction.id: [] for instruction in split}
     for completion in load_completions(job.parents["outputs"]):

@@ -13,9 +13,9 @@ import numpy as np
 from farm.config import build
 from farm.data.records import make_pair, write_judgments
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
+from farm.scorers.stored import StoredScorer
 from farm.seeds import derive
 from farm.stages.instructions import load_split
-from farm.scorers.stored import StoredScorer
 from farm.stages.job import Job
 from farm.stages.labelling import Hearing, accounts, caveats
 from farm.stages.outputs import first_texts, load_completions
@@ -106,6 +106,11 @@ def nothing(rows: Sequence[object]) -> FloatArray:
     return np.full(len(rows), np.nan)
 
 
+def verdict_seed(seed: int) -> int:
+    """Of the judges' verdicts in a job with this seed."""
+    return derive(seed, "verdict")
+
+
 class Judging:
     """Asks the judges of a job, keeps their judgments beside the figures, and their accounts."""
 
@@ -117,7 +122,7 @@ class Judging:
     def verdicts(self, annotator: Annotator, pairs: Sequence[Pair], name: str) -> FloatArray:
         """Preferences [N], NaN where there is no verdict."""
         hearing = Hearing(self._job, len(pairs))
-        judgments = hearing.annotate(annotator, pairs, derive(self._job.seed, "verdict"))
+        judgments = hearing.annotate(annotator, pairs, verdict_seed(self._job.seed))
         write_judgments(judgments, self._job.work / f"judgments {name}.parquet")
         self._judgments += judgments
         self._notes += hearing.notes

@@ -3,11 +3,11 @@
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 from farm.artifacts import Artifact
-from farm.builder import Executor, Step
+from farm.builder import Executor
 from farm.pipeline import Pipeline
 from farm.settings import Settings
 from farm.stages.evaluation import load_items
@@ -109,9 +109,7 @@ class Grid:
         for share in self._study.shares:
             step = steps[math.ceil(share * len(steps)) - 1]
             label = f"{method.name}, step {step}"
-            outputs = pipeline.outputs(
-                pipeline.checkpoint(step), "evaluation", temperature, label
-            )
+            outputs = pipeline.outputs(pipeline.checkpoint(step), "evaluation", temperature, label)
             yield Policy(f"{method.name} at {share:.0%}", True, step, outputs)
 
     def _steps(self, pipeline: Pipeline) -> list[int]:
@@ -141,70 +139,71 @@ class Grid:
                 judges[f"{name} {dose:g}"] = {**bias["judge"], "strength": dose}
         return judges
 
-    def judged(self, seed: int, annotators: str, policy: Policy) -> "pd.DataFrame":
+    def judged(self, seed: int, annotators: str, policy: Policy) -> Artifact:
         """A policy's answers to `evaluation`, judged by all evaluators."""
         pipeline = self.pipeline(seed, annotators, self.methods[0])
-        return self._crossed(
-            pipeline, policy.outputs, self.reference(seed, "evaluation"), "evaluation",
-            self.evaluators, f"{policy.name} judged",
+        return pipeline.crossing(
+            policy.outputs, self.reference(seed, "evaluation"), "evaluation", self.evaluators,
+            f"{policy.name} judged", {},
         )  # fmt: skip
 
-    def _crossed(
-        self,
-        pipeline: Pipeline,
-        outputs: Artifact,
-        reference: Artifact,
-        split: SplitName,
-        evaluators: Node,
-        label: str,
-        parents: Mapping[str, Artifact] | None = None,
-    ) -> "pd.DataFrame":
-        step = pipeline.crossing(outputs, reference, split, evaluators, label, parents or {})
-        frame: pd.DataFrame = load_items(step.path)
-        return frame
+    def headline(self, items: "pd.DataFrame") -> "pd.DataFrame":
+        """The rows of categories that count for headline figures."""
+        excluded = self._config(self._study.annotators[0], self.methods[0])["data"]
+        return items[~items["category"].isin(excluded["headline_excludes"])]
+
+    def labels(self, seed: int, annotators: str) -> Artifact:
+        """What these annotators said for training."""
+        return self.pipeline(seed, annotators, self.methods[0]).judgments
 
     # ---------------------------------------------------------------------- over-optimisation
 
+    @property
+    def _followed(self) -> Method:
+        return next(method for method in self.methods if method.choice == self._study.curve)
+
     def checkpoints(self, seed: int, annotators: str) -> Iterator[tuple[int, "pd.DataFrame"]]:
-        """Every checkpoint of the followed method on `validation`, with proxy and KL; the start's
-        step is 0."""
-        method = next(m for m in self.methods if m.choice == self._study.curve)
-        pipeline = self.pipeline(seed, annotators, method)
-        temperature = self._config(annotators, method)["decoding"]["temperature"]
-        reference = self.reference(seed, "validation")
+        """Every checkpoint of the followed method on `validation`, with proxy, KL and the scores of
+        the other seeds' reward models; the start's step is 0."""
+        pipeline = self.pipeline(seed, annotators, self._followed)
+        temperature = self._config(annotators, self._followed)["decoding"]["temperature"]
         policies = {0: pipeline.start}
         policies |= {step: pipeline.checkpoint(step) for step in self._steps(pipeline)}
         for step, policy in policies.items():
-            label = f"{method.name}, step {step}"
-            outputs = pipeline.outputs(policy, "validation", temperature, label)
-            items = self._crossed(
-                pipeline, outputs, reference, "validation", self.evaluators, f"{label} judged",
-                {"reward": pipeline.reward, "policy": policy, "start": pipeline.start},
-            )  # fmt: skip
-            rivals = {
-                f"{RIVAL}{other}": self._crossed(
-                    pipeline, outputs, reference, "validation", {},
-                    f"{label} scored by seed {other}",
-                    {"reward": self.pipeline(other, annotators, method).reward},
-                )["proxy"]
-                for other in self._study.seeds
-                if other != seed
-            }  # fmt: skip
-            yield step, items.assign(**rivals)
+            label = f"{self._followed.name}, step {step}"
+            crossed = partial(
+                pipeline.crossing,
+                pipeline.outputs(policy, "validation", temperature, label),
+                self.reference(seed, "validation"),
+                "validation",
+            )
+            own = {"reward": pipeline.reward, "policy": policy, "start": pipeline.start}
+            items = load_items(crossed(self.evaluators, f"{label} judged", own).path)
+            for other, reward in self._rivals(seed, annotators):
+                scored = crossed({}, f"{label} scored by seed {other}", {"reward": reward})
+                items[f"{RIVAL}{other}"] = load_items(scored.path)["proxy"]
+            yield step, items
+
+    def _rivals(self, seed: int, annotators: str) -> Iterator[tuple[int, Artifact]]:
+        """The reward models that the other seeds learned from these annotators."""
+        for other in self._study.seeds:
+            if other != seed:
+                yield other, self.pipeline(other, annotators, self._followed).reward
 
     def samples(self, seed: int, annotators: str) -> "pd.DataFrame":
         """Many answers of the start to each instruction of `validation`, with the proxy that these
         annotators' labels gave; judged once for all annotators."""
-        method = next(m for m in self.methods if m.choice == self._study.curve)
-        pipeline = self.pipeline(seed, annotators, method)
+        pipeline = self.pipeline(seed, annotators, self._followed)
         n = self._study.samples
-        outputs = pipeline.outputs(pipeline.start, "validation", 1.0, f"{n} samples", n=n)
-        reference = self.reference(seed, "validation")
-        judged = self._crossed(
-            pipeline, outputs, reference, "validation", self.evaluators, "samples judged"
+        crossed = partial(
+            pipeline.crossing,
+            pipeline.outputs(pipeline.start, "validation", 1.0, f"{n} samples", n=n),
+            self.reference(seed, "validation"),
+            "validation",
         )
-        scored = self._crossed(
-            pipeline, outputs, reference, "validation", {}, "samples scored",
-            {"reward": pipeline.reward},
-        )  # fmt: skip
-        return judged.assign(proxy=scored["proxy"], proxy_reference=scored["proxy_reference"])
+        judged = load_items(crossed(self.evaluators, f"{n} samples judged", {}).path)
+        scored = load_items(crossed({}, f"{n} samples scored", {"reward": pipeline.reward}).path)
+        frame: pd.DataFrame = judged.assign(
+            proxy=scored["proxy"], proxy_reference=scored["proxy_reference"]
+        )
+        return frame

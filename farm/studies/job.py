@@ -2,11 +2,10 @@
 
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from farm.artifacts import Store
 from farm.builder import Builder, Finder, NotBuilt, Planner
@@ -16,23 +15,12 @@ from farm.errors import DataError
 from farm.preflight import check_keys, check_packages
 from farm.settings import Settings
 from farm.studies.grid import Grid
+from farm.studies.measure import Measured, bill, judged, measure
 from farm.studies.runs import Runs
 from farm.studies.settings import StudySettings
 
-if TYPE_CHECKING:
-    import pandas as pd
-
-
-@dataclass(frozen=True)
-class Measured:
-    """All that a study measured, one row per answer."""
-
-    policies: "pd.DataFrame"
-    """seed, annotators, policy, learned, step and the columns of farm.stages.crossing."""
-    checkpoints: "pd.DataFrame"
-    """seed, annotators, step, rivals' scores, and those columns."""
-    samples: "pd.DataFrame"
-    """seed, annotators, and those columns."""
+_PILOT_SEEDS = 2
+"""The fewest that show a variance between seeds."""
 
 
 def run(config: Mapping[str, Any], runs: Runs) -> int:
@@ -43,10 +31,19 @@ def run(config: Mapping[str, Any], runs: Runs) -> int:
     store = Store(Path(settings.runs_dir) / "store")
     check_packages(config)
     if settings.dry_run:
-        return _say(Grid(study, runs, planner := Planner(store, console)), study, planner, console)
-    if config["plan"]:
-        return _plan(Grid(study, runs, Finder(store)), study, settings, console)
-    check_keys(config)
+        planner = Planner(store, console)
+        _say(Grid(study, runs, planner), study, planner, console)
+    elif config["plan"]:
+        _plan(Grid(study, runs, Finder(store)), study, settings, console)
+    else:
+        check_keys(config)
+        _measure(study, runs, settings, store, console)
+    return 0
+
+
+def _measure(
+    study: StudySettings, runs: Runs, settings: Settings, store: Store, console: Console
+) -> None:
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(Cluster(settings.cluster, console.message)) as cluster:
@@ -54,38 +51,24 @@ def run(config: Mapping[str, Any], runs: Runs) -> int:
         grid.check()
         measured = measure(grid, study)
     _report(measured, study, settings, console)
-    return 0
 
 
-def measure(grid: Grid, study: StudySettings) -> Measured:
-    """Train, judge and score all that the study crosses."""
-    import pandas as pd
+def _report(measured: Measured, study: StudySettings, settings: Settings, console: Console) -> None:
+    from farm.reporting.study_page import print_study, write_study
+    from farm.studies.tables import study_tables
 
-    policies, checkpoints, samples = [], [], []
-    for seed in study.seeds:
-        for annotators in study.annotators:
-            of = {"seed": seed, "annotators": annotators}
-            policies += list(judged(grid, seed, annotators))
-            for step, items in grid.checkpoints(seed, annotators):
-                checkpoints.append(items.assign(**of, step=step))
-            samples.append(grid.samples(seed, annotators).assign(**of))
-    frames = (pd.concat(rows, ignore_index=True) for rows in (policies, checkpoints, samples))
-    return Measured(*frames)
+    folder = Path(settings.runs_dir) / "studies" / settings.name
+    tables = study_tables(measured, study)
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, rows in vars(measured).items():
+        rows.to_parquet(folder / f"{name}.parquet", index=False)
+    write_study(folder, tables, human=study.human)
+    print_study(tables, console.rich)
+    console.message(str(folder / "study.html"))
 
 
-def judged(grid: Grid, seed: int, annotators: str) -> Iterator["pd.DataFrame"]:
-    """The answers of every policy to `evaluation`, with the judges' verdicts."""
-    for policy in grid.policies(seed, annotators):
-        yield grid.judged(seed, annotators, policy).assign(
-            seed=seed,
-            annotators=annotators,
-            policy=policy.name,
-            learned=policy.learned,
-            step=policy.step,
-        )
-
-
-def _say(grid: Grid, study: StudySettings, planner: Planner, console: Console) -> int:
+def _say(grid: Grid, study: StudySettings, planner: Planner, console: Console) -> None:
+    """Print what would be built, up to the learned policies."""
     console.message("Planned stages, up to the learned policies (dry_run=true):")
     grid.check()
     for seed in study.seeds:
@@ -93,12 +76,31 @@ def _say(grid: Grid, study: StudySettings, planner: Planner, console: Console) -
             for method in grid.methods:
                 _ = grid.pipeline(seed, annotators, method).policy
     console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
-    return 0
 
 
-def _plan(grid: Grid, study: StudySettings, settings: Settings, console: Console) -> int:
-    raise DataError("not yet")
+def _plan(grid: Grid, study: StudySettings, settings: Settings, console: Console) -> None:
+    """Print what a larger study needs, from the seeds whose policies are all there."""
+    import pandas as pd
 
+    from farm.reporting.study_page import print_plan
+    from farm.studies.plan import differences, plan_table
+    from farm.studies.rankings import values
 
-def _report(measured: Measured, study: StudySettings, settings: Settings, console: Console) -> None:
-    console.message(f"{len(measured.policies)} rows")
+    annotators, frames, bills = study.annotators[0], [], []
+    for seed in study.seeds:
+        try:
+            found = list(judged(grid, seed, annotators))
+            bills.append(bill(grid, seed, annotators))
+        except NotBuilt:
+            console.message(f"seed {seed}: not finished, left out")
+        else:
+            frames += found
+    if len(bills) < _PILOT_SEEDS:
+        raise DataError(
+            f"a plan needs the policies of at least two seeds, and {settings.runs_dir}/store has "
+            f"those of {len(bills)}. Run a pilot first: the same command without plan=true, with "
+            f"study.seeds=[{study.seeds[0]},{study.seeds[0] + 1}] for instance."
+        )
+    policies = grid.headline(pd.concat(frames, ignore_index=True))
+    components = differences(values(policies[policies["learned"]], annotators, annotators))
+    print_plan(components, plan_table(components, bills[0], study.detect), console.rich)

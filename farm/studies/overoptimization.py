@@ -19,7 +19,7 @@ from farm.evaluation.alarms import (
     regret_table,
     spread_alarm,
 )
-from farm.evaluation.best_of_n import best_of_n_curve, doublings
+from farm.evaluation.best_of_n import best_of_n, best_of_n_curve, doublings, kl_estimate
 from farm.evaluation.failure import best_of_n_regret, policy_failure
 from farm.evaluation.overoptimization import overoptimization
 from farm.evaluation.scaling_law import BEST_OF_N, REINFORCEMENT, Fit, fit_law
@@ -46,8 +46,8 @@ Runs = Iterator[tuple[dict[str, Any], "pd.DataFrame"]]
 
 def runs_of(frame: "pd.DataFrame") -> Runs:
     """The rows of every seed and annotators, with what they are of."""
-    for (annotators, seed), rows in frame.groupby(["annotators", "seed"], sort=False):
-        yield {"annotators": annotators, "seed": seed}, rows
+    for of, rows in frame.groupby(["annotators", "seed"], sort=False):
+        yield dict(zip(("annotators", "seed"), of, strict=True)), rows
 
 
 def policy_curves(checkpoints: "pd.DataFrame") -> "pd.DataFrame":
@@ -60,7 +60,7 @@ def policy_curves(checkpoints: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def _policy_curve(rows: "pd.DataFrame") -> "pd.DataFrame":
-    judged = [name for name in rows if name.startswith(JUDGED)]
+    judged = _columns(rows, JUDGED)
     means = rows.groupby("step")[["kl", "proxy", "gold", "length", *judged]].mean()
     curve = means.rename(
         columns={
@@ -71,18 +71,23 @@ def _policy_curve(rows: "pd.DataFrame") -> "pd.DataFrame":
         }
     )
     curve[judged] *= 100
-    gold_wins = 50 * (1 + np.sign(rows["gold"] - rows["gold_reference"]))
-    curve[f"{JUDGED}gold"] = gold_wins.groupby(rows["step"]).mean()
+    wins = rows.assign(wins=50 * (1 + np.sign(rows["gold"] - rows["gold_reference"])))
+    curve[f"{JUDGED}gold"] = wins.groupby("step")["wins"].mean()
     curve["ensemble_spread"] = _spread(rows)
     return curve.reset_index()
 
 
 def _spread(rows: "pd.DataFrame") -> FloatArray:
-    scorers = ["proxy", *(name for name in rows if name.startswith(RIVAL) and rows[name].notna().all())]
+    rivals = [name for name in _columns(rows, RIVAL) if rows[name].notna().all()]
+    scorers = ["proxy", *rivals]
     tables = [_table(rows, name) for name in scorers]
     if len(tables) == 1:
         return np.full(len(tables[0]), np.nan)
     return ensemble_spread(np.stack(tables))
+
+
+def _columns(rows: "pd.DataFrame", prefix: str) -> list[str]:
+    return [str(name) for name in rows.columns if str(name).startswith(prefix)]
 
 
 def _table(rows: "pd.DataFrame", column: str) -> FloatArray:
@@ -133,16 +138,16 @@ def _with_own_judge(of: dict[str, Any], rows: "pd.DataFrame") -> "pd.DataFrame":
 
 
 def best_of_n_curves(samples: "pd.DataFrame") -> "pd.DataFrame":
-    """One row per seed, annotators and n = 1, 2, 4, ...: KL (bound and estimate), proxy, gold, and
-    every evaluator's win rate in percent; with the gold utility that the judge and gold itself would
-    have chosen (gold_by_pool, gold_by_gold)."""
+    """One row per seed, annotators and n = 1, 2, 4, ...: KL (bound and estimate), proxy, gold and
+    every evaluator's win rate in percent; with the gold utility that the judge and gold itself
+    would have chosen (gold_by_pool, gold_by_gold)."""
     import pandas as pd
 
     return pd.concat([_best_of_n(of, rows) for of, rows in runs_of(samples)])
 
 
 def _best_of_n(of: dict[str, Any], rows: "pd.DataFrame") -> "pd.DataFrame":
-    judged = [name for name in rows if name.startswith(JUDGED)]
+    judged = _columns(rows, JUDGED)
     measures = {name: 100 * _by_sample(rows, name) for name in judged}
     measures |= {"gold": _by_sample(rows, "gold"), "proxy": _by_sample(rows, "proxy")}
     wins = np.sign(_by_sample(rows, "gold") - _by_sample(rows, "gold_reference"))
@@ -175,8 +180,6 @@ def _policy_law(of: dict[str, Any], rows: "pd.DataFrame") -> Fit:
 
 
 def _best_of_n_law(of: dict[str, Any], rows: "pd.DataFrame") -> Fit:
-    from farm.evaluation.best_of_n import best_of_n, kl_estimate
-
     proxy_I_N = _by_sample(rows, "proxy")
     gold_N_I = best_of_n(proxy_I_N, _by_sample(rows, "gold"))
     return fit_law(BEST_OF_N, kl_estimate(proxy_I_N).mean(axis=1), gold_N_I, seed=int(of["seed"]))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from omegaconf import DictConfig
+from hydra.conf import HydraConf
 
 from farm.composition import Composer
 from farm.config import Command, check, plain
@@ -12,7 +12,7 @@ from farm.config import Command, check, plain
 class Runs:
     """Composes the configuration of any of a study's runs. `hydra` is that of the study."""
 
-    def __init__(self, hydra: DictConfig, command: Command) -> None:
+    def __init__(self, hydra: HydraConf, command: Command) -> None:
         self._overrides = [str(override) for override in hydra.overrides.task]
         folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command line"]
         self._command = command

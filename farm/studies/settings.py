@@ -28,6 +28,8 @@ class StudySettings:
     """The method whose checkpoints are followed for over-optimisation, with its first variant."""
     samples: int
     """Answers to an instruction behind the best-of-n curves."""
+    detect: tuple[float, ...]
+    """Differences of win rates, in points, that a plan is to find."""
 
     @staticmethod
     def from_plain(node: Mapping[str, Any]) -> "StudySettings":
@@ -64,6 +66,8 @@ def _check(study: StudySettings) -> None:
     for name, bias in study.biases.items():
         if set(bias) != {"judge", "doses"} or "strength" not in bias["judge"]:
             raise ConfigError(f"study.biases.{name}: give a judge with a key strength, and doses.")
+    if not study.detect or not all(points > 0 for points in study.detect):
+        raise ConfigError(f"study.detect={list(study.detect)}: give differences above 0 points.")
     if study.samples < 2:
         raise ConfigError(f"study.samples={study.samples}: best-of-n needs at least 2.")
 
