@@ -12,7 +12,7 @@ import inspect
 import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -62,9 +62,11 @@ class Command:
     root: str
     """The yaml in `conf/` that composing begins from."""
     schema: type[Schema]
+    foreign: Mapping[str, str] = field(default_factory=dict)
+    """Keys that only another command knows, and which."""
 
 
-RUN = Command("config", Configuration)
+RUN = Command("config", Configuration, {"study": "python -m farm.study"})
 """`python -m farm.run`."""
 
 
@@ -95,6 +97,8 @@ def check(config: DictConfig, command: Command = RUN) -> None:
     Constructors are cheap and check their values, so building finds what types cannot say.
     """
     values = plain(config)
+    for key in command.foreign.keys() & values.keys():
+        raise ConfigError(f"{key}: a key of {command.foreign[key]}, as all of this experiment.")
     if isinstance(values.get("data"), dict):
         own = {field.name for field in fields(DataKeys)}
         read = {key: values["data"].pop(key) for key in own & values["data"].keys()}

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor
+from farm.errors import ConfigError
 from farm.pipeline import Pipeline
 from farm.settings import Settings
 from farm.stages.evaluation import load_items
 from farm.studies.overoptimization import RIVAL
 from farm.studies.runs import Runs
 from farm.studies.settings import StudySettings
-from farm.targets import target_class
+from farm.targets import suggest, target_class
 from farm.types import SplitName
 
 if TYPE_CHECKING:
@@ -58,6 +59,17 @@ def _methods(study: StudySettings, runs: Runs) -> list[Method]:
     return found
 
 
+def _check_names(study: StudySettings, methods: Sequence[str]) -> None:
+    """Raise ConfigError for names of methods that take no part."""
+    for key, names in (("curve", [study.curve]), ("variants", list(study.variants))):
+        for name in names:
+            if name not in methods:
+                raise ConfigError(
+                    f"study.{key}: {name} is no method that learns from feedback. "
+                    f"{suggest(name, methods)}"
+                )
+
+
 def _name(choice: str, overrides: Sequence[str]) -> str:
     return " ".join([choice, *(override.removeprefix("method.") for override in overrides)])
 
@@ -71,6 +83,7 @@ class Grid:
         self._compose = cache(runs.compose)
         self.pipeline = cache(self._pipeline)
         self.methods = _methods(study, runs)
+        _check_names(study, [method.choice for method in self.methods])
 
     def check(self) -> None:
         """Compose and check every cell, so that a mistake shows before anything runs."""

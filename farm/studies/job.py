@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from farm.artifacts import Store
-from farm.builder import Builder, Finder, NotBuilt, Planner
+from farm.builder import Builder, Executor, Finder, NotBuilt, Planner
 from farm.cluster import Cluster
 from farm.console import Console
 from farm.errors import DataError
@@ -32,13 +32,20 @@ def run(config: Mapping[str, Any], runs: Runs) -> int:
     check_packages(config)
     if settings.dry_run:
         planner = Planner(store, console)
-        _say(Grid(study, runs, planner), study, planner, console)
+        _say(checked_grid(study, runs, planner), study, planner, console)
     elif config["plan"]:
-        _plan(Grid(study, runs, Finder(store)), study, settings, console)
+        _plan(checked_grid(study, runs, Finder(store)), study, settings, console)
     else:
         check_keys(config)
         _measure(study, runs, settings, store, console)
     return 0
+
+
+def checked_grid(study: StudySettings, runs: Runs, executor: Executor) -> Grid:
+    """The grid, each of its cells' configurations checked, so that a mistake shows at once."""
+    grid = Grid(study, runs, executor)
+    grid.check()
+    return grid
 
 
 def _measure(
@@ -47,8 +54,7 @@ def _measure(
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     with closing(Cluster(settings.cluster, console.message)) as cluster:
-        grid = Grid(study, runs, Builder(store, cluster, console))
-        grid.check()
+        grid = checked_grid(study, runs, Builder(store, cluster, console))
         measured = measure(grid, study)
     _report(measured, study, settings, console)
 
@@ -70,7 +76,6 @@ def _report(measured: Measured, study: StudySettings, settings: Settings, consol
 def _say(grid: Grid, study: StudySettings, planner: Planner, console: Console) -> None:
     """Print what would be built, up to the learned policies."""
     console.message("Planned stages, up to the learned policies (dry_run=true):")
-    grid.check()
     for seed in study.seeds:
         for annotators in study.annotators:
             for method in grid.methods:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.conf import HydraConf
+from omegaconf import OmegaConf
 
 from farm.composition import Composer
 from farm.config import Command, check, plain
@@ -13,7 +14,9 @@ class Runs:
     """Composes the configuration of any of a study's runs. `hydra` is that of the study."""
 
     def __init__(self, hydra: HydraConf, command: Command) -> None:
-        self._overrides = [str(override) for override in hydra.overrides.task]
+        # As they were written: what an override refers to may differ from run to run.
+        written = OmegaConf.to_container(OmegaConf.create(hydra.overrides.task), resolve=False)
+        self._overrides = list(map(str, written))
         folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command line"]
         self._command = command
         self._composer = Composer(next(iter(folders), None), command.root)

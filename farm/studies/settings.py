@@ -24,7 +24,7 @@ class StudySettings:
     """Which of a learner's checkpoints take part, as shares of their number."""
     biases: Mapping[str, Any]
     """By name, a `judge` whose key `strength` dials a bias, and the `doses` it is given."""
-    curve: str | None
+    curve: str
     """The method whose checkpoints are followed for over-optimisation, with its first variant."""
     samples: int
     """Answers to an instruction behind the best-of-n curves."""

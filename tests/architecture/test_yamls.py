@@ -10,7 +10,8 @@ import pytest
 import yaml
 from source_trees import ROOT, YAMLS, targets
 
-from farm.config import compose, target_class
+from farm.config import RUN, Command, compose, target_class
+from farm.study import STUDY
 
 CONF = ROOT / "conf"
 OWNERS = (CONF / "experiment", CONF / "model")
@@ -52,9 +53,8 @@ def _open_keys(value: object, key: str) -> Iterator[str]:
 def _overrides(path: Path) -> list[str]:
     """What chooses this yaml on the command line."""
     owner = path.parent.parent
-    if owner in OWNERS:  # experiment/method/smoke_ppo: what `smoke` sets where ppo is chosen
-        choosers = [o for o in owner.glob("*.yaml") if f"{path.stem}_".startswith(f"{o.stem}_")]
-        chooser = max(choosers, key=lambda o: len(o.stem))  # tiny_bpe_ppo is not tiny's
+    if owner in OWNERS:
+        chooser = _chooser(path)
         choice = path.stem.removeprefix(chooser.stem).removeprefix("_")
         of_choice = [f"{path.parent.name}={choice}"] if choice else []
         return [f"{owner.name}={chooser.stem}", *_must_be_given(chooser), *of_choice]
@@ -63,9 +63,22 @@ def _overrides(path: Path) -> list[str]:
     return [*others, f"{group}={path.stem}", *_must_be_given(path)]
 
 
+def _chooser(path: Path) -> Path:
+    """experiment/smoke of experiment/method/smoke_ppo: what it sets where ppo is chosen."""
+    owner = path.parent.parent
+    choosers = [o for o in owner.glob("*.yaml") if f"{path.stem}_".startswith(f"{o.stem}_")]
+    return max(choosers, key=lambda o: len(o.stem))  # tiny_bpe_ppo is not tiny's
+
+
+def _command(path: Path) -> Command:
+    """Whose choice it is: those that set a key `study` are the study's."""
+    chooser = _chooser(path) if path.parent.parent in OWNERS else path
+    return STUDY if "study" in yaml.safe_load(chooser.read_text()) else RUN
+
+
 @pytest.mark.parametrize("path", CHOICES, ids=_label)
 def test_every_choice_composes_and_builds(path: Path) -> None:
-    compose(_overrides(path))
+    compose(_overrides(path), _command(path))
 
 
 @pytest.mark.parametrize("target", sorted(targets()))

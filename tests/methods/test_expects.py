@@ -18,7 +18,8 @@ from farm.config import build, compose, plain
 from farm.data.barnyard.gold import BarnyardGold
 from farm.data.barnyard.source import Barnyard
 from farm.data.records import chunks, make_pair
-from farm.evaluation.win_rate import gold_win_rate
+from farm.evaluation.rates import gold_win_rate
+from farm.generation.best_of import sampler_of
 from farm.protocols import FloatArray, Learner
 from farm.types import (
     Completion,
@@ -89,8 +90,7 @@ class SmallBarnyard:
         return [LabeledPair(*row) for row in zip(pairs, verdicts, strict=True)]
 
     def sample(self, policy: PolicyRef, asked: list[Instruction], n: int) -> list[Completion]:
-        sampler = build(self.config["sampler"], policy=policy)
-        return sampler.sample(asked, n=n, seed=0)  # type: ignore[no-any-return]
+        return sampler_of(self.config["sampler"], policy).sample(asked, n=n, seed=0)
 
     def gold(self, policy: PolicyRef) -> FloatArray:
         """Utilities of the policy's answers at the temperature of evaluation."""
@@ -118,5 +118,5 @@ def test_it_beats_its_start_by_the_stated_margin(method: str, world: SmallBarnya
     node = configuration(method)["method"]
     start = world.start(build(node))
     learned = fit(method, world)
-    rate = gold_win_rate(world.gold(learned), world.gold(start), seed=0).win_rate
+    rate = gold_win_rate(world.gold(learned), world.gold(start), seed=0).value
     assert rate >= node["expects"]["gold_win_rate"]
