@@ -12,9 +12,17 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from farm.evaluation.intervals import NOTHING, Interval, percentiles
+from farm.evaluation.correlations import pearson, spearman
+from farm.evaluation.intervals import (
+    NOTHING,
+    Interval,
+    exact_if_unanimous,
+    percentiles,
+    percentiles_of_rows,
+    ratio,
+    resamples,
+)
 from farm.protocols import FloatArray
-from farm.seeds import generator
 
 BoolArray = NDArray[np.bool_]
 
@@ -169,10 +177,8 @@ def resampled(instructions_N: Sequence[Hashable], *, replicates: int, seed: int)
     """Draws instructions, each with all its pairs; `instructions_N` names that of each pair."""
     numbers = {name: number for number, name in enumerate(dict.fromkeys(instructions_N))}
     numbers_N = np.array([numbers[name] for name in instructions_N])
-    size = len(numbers)
-    rng = generator(seed, "bootstrap", "pairs", size)
-    counts = rng.multinomial(size, np.full(size, 1 / size), size=replicates)
-    return Samples(counts[:, numbers_N].astype(np.float64), numbers_N)
+    counts = resamples(len(numbers), seed=seed, replicates=replicates)
+    return Samples(counts[:, numbers_N], numbers_N)
 
 
 def mean_interval(tally: Tally, samples: Samples) -> Interval:
@@ -180,22 +186,15 @@ def mean_interval(tally: Tally, samples: Samples) -> Interval:
     if not tally.bottom.any():
         return NOTHING
     counts_R_N = samples.counts_R_N
-    replicates_R = _ratio(counts_R_N @ tally.top, counts_R_N @ tally.bottom)
+    replicates_R = ratio(counts_R_N @ tally.top, counts_R_N @ tally.bottom)
     return percentiles(replicates_R, float(tally.top.sum() / tally.bottom.sum()))
 
 
 def share_interval(tally: Tally, samples: Samples) -> Interval:
-    """As `mean_interval`, for means in [0, 1]. Where every pair says 0 or every pair says 1, the
-    open end is Clopper and Pearson's for as many instructions, since resampling equal values says
-    nothing."""
-    interval = mean_interval(tally, samples)
+    """As `mean_interval`, for means in [0, 1], exact where every pair says 0 or every pair says
+    1; n are the instructions."""
     instructions = len(np.unique(samples.instructions_N[tally.bottom > 0]))
-    width = 1 - 0.025 ** (1 / max(instructions, 1))
-    if interval.estimate == 0:
-        return Interval(0.0, 0.0, width)
-    if interval.estimate == 1:
-        return Interval(1.0, 1 - width, 1.0)
-    return interval
+    return exact_if_unanimous(mean_interval(tally, samples), instructions)
 
 
 def system_correlations(
@@ -216,8 +215,8 @@ def system_correlations(
     wrote_N_S = np.eye(systems)[systems_N]
     ours, theirs = (_win_rates(v, wrote_N_S, weights_R_N) for v in (draws_N_D, labels_N_K))
     return Correlations(
-        _interval_of_rows(_correlate(_ranks(ours), _ranks(theirs))),
-        _interval_of_rows(_correlate(ours, theirs)),
+        percentiles_of_rows(spearman(ours, theirs)),
+        percentiles_of_rows(pearson(ours, theirs)),
     )
 
 
@@ -226,27 +225,4 @@ def _win_rates(
 ) -> FloatArray:
     tally = mean(values_N_D)
     tops, bottoms = (weights_R_N @ (part[:, None] * wrote_N_S) for part in tally)
-    return _ratio(tops, bottoms)
-
-
-def _ranks(rates_R_S: FloatArray) -> FloatArray:
-    from scipy.stats import rankdata
-
-    ranks: FloatArray = rankdata(rates_R_S, axis=1, nan_policy="propagate")
-    return ranks
-
-
-def _correlate(x_R_S: FloatArray, y_R_S: FloatArray) -> FloatArray:
-    """Pearson's correlation of each row; NaN where one of the two is constant."""
-    x, y = (v - v.mean(axis=1, keepdims=True) for v in (x_R_S, y_R_S))
-    return _ratio((x * y).sum(axis=1), np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)))
-
-
-def _interval_of_rows(values_R: FloatArray) -> Interval:
-    estimate, replicates = float(values_R[0]), values_R[1:]
-    return NOTHING if np.isnan(estimate) else percentiles(replicates, estimate)
-
-
-def _ratio(top: FloatArray, bottom: FloatArray) -> FloatArray:
-    ratio: FloatArray = np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
-    return ratio
+    return ratio(tops, bottoms)

@@ -1,9 +1,9 @@
 """AlpacaEval's own fit: an L1 penalty chosen by cross-validation.
 
-As alpaca_eval 0.6.6 calls scikit-learn: a soft verdict y becomes a row that says 1 with weight y and
-one that says 0 with weight 1 - y; both stay in the same of 5 folds; of ten penalties the one with the
-smallest held-out log loss is kept. liblinear's tolerance is loose, so its seed belongs to the
-procedure: another order of its coordinates moves some rates by 0.05 points.
+As alpaca_eval 0.6.6 calls scikit-learn: a soft verdict y becomes a row that says 1 with weight y
+and one that says 0 with weight 1 - y; both stay in the same of 5 folds; of ten penalties the one
+with the smallest held-out log loss is kept. liblinear's tolerance is loose, so its seed belongs to
+the procedure: another order of its coordinates moves some rates by 0.05 points.
 """
 
 import numpy as np

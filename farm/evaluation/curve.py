@@ -27,7 +27,13 @@ time in seconds, `kl_to_start` nats per answer, `mean_length` characters."""
 
 INTERVAL_COLUMNS = tuple(
     f"{name}_{end}"
-    for name in ("pool_preference", "held_out_win_rate", "gold_utility", "gold_win_rate")
+    for name in (
+        "pool_preference",
+        "held_out_win_rate",
+        "length_controlled_win_rate",
+        "gold_utility",
+        "gold_win_rate",
+    )
     for end in ("low", "high")
 )
 COUNT_COLUMNS = ("n", "no_verdict")

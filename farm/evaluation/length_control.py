@@ -1,80 +1,80 @@
-"""Length-controlled win rate (Dubois et al. 2024, arXiv 2404.04475), the "minimal" variant.
+"""Length-controlled win rates (Dubois et al. 2024, arXiv 2404.04475).
 
-P(the policy wins) = sigmoid(theta + phi * tanh(d / std(d))), with d the policy's length minus the
-reference's; the length-controlled win rate is 100 * sigmoid(theta): what the judge would say at
-equal lengths. The paper's full model adds instruction difficulty, a cross-validated penalty and
-rows of a gamed baseline; this variant leaves them out, and says so in its name.
+Length is one mediator of `farm.evaluation.mediators`, in characters, and the only one AlpacaEval
+holds equal. Of AlpacaEval's variants, `length_controlled_minimal` is this without difficulty,
+`length_controlled_noreg` with it, `length_controlled_v1` with it and the gamed baseline.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from farm.evaluation.controlled_rows import design
+from farm.evaluation.glm import sigmoid
+from farm.evaluation.mediators import Controlled, Method, control, difficulty_and_model, variant
 from farm.protocols import FloatArray
 
-RIDGE = 0.01
-"""Weight of the penalty on theta and phi: about a hundredth of one verdict. It keeps separable
-data finite and moves nothing else."""
+if TYPE_CHECKING:
+    import pandas as pd
 
 
-class LengthControlled(NamedTuple):
-    """A length-controlled win rate, in percent."""
+class LengthWeights(NamedTuple):
+    """Of one policy, with AlpacaEval's signs and in the order of its tables of weights."""
 
-    win_rate: float
-    """NaN without any verdict."""
-    theta: float
-    """Log-odds of a win at equal lengths."""
-    phi: float
-    """Log-odds that length adds; positive where the judge likes the longer answer."""
-    n: int
-    """Verdicts that count."""
-    variant: str = "minimal"
+    length: float
+    """phi, of tanh((baseline's length - policy's length) / length_scale): negative where the judge
+    likes the longer answer."""
+    difficulty: float
+    """psi; 0 without a difficulty."""
+    model: float
+    """theta: the log-odds of a win at difficulty 0 and equal lengths."""
+    length_scale: float = float("nan")
+    """Standard deviation (ddof 1) of the difference over the rows with a verdict, characters."""
+
+
+class LengthControlled(Controlled[LengthWeights]):
+    """A length-controlled win rate in percent, with AlpacaEval's weights."""
+
+    __slots__ = ()
+
+
+BASELINE = LengthWeights(0.0, 0.0, 0.0)
 
 
 def length_controlled_win_rate(
-    preferences_N: FloatArray, length_model_N: FloatArray, length_reference_N: FloatArray
+    frame: "pd.DataFrame",
+    *,
+    difficulty: "pd.Series[float] | None" = None,
+    gamed: "pd.DataFrame | None" = None,
+    method: Method = "newton",
 ) -> LengthControlled:
-    """The minimal variant from soft preferences in [0, 1] (NaN: no verdict) and lengths in
-    characters, as AlpacaEval measures them."""
-    preferences = np.asarray(preferences_N, dtype=np.float64)
-    known = ~np.isnan(preferences)
-    if not known.any():
-        return LengthControlled(float("nan"), float("nan"), float("nan"), 0)
-    longer = np.asarray(length_model_N, np.float64) - np.asarray(length_reference_N, np.float64)
-    design = np.stack([np.ones(int(known.sum())), _bounded(longer[known])], axis=1)
-    theta, phi = _fit(design, preferences[known])
-    return LengthControlled(float(100 * _sigmoid(theta)), float(theta), float(phi), len(design))
+    """What the judge would say at equal lengths: `controlled_win_rate` of the mediator length.
+
+    `frame` and `gamed` have the columns instruction_id, length_baseline, length_model and
+    preference. Equal or hardly varying lengths leave the win rate as it is. Raises `DataError` as
+    `controlled_win_rate` does.
+    """
+    names = ["length"]
+    table = design(frame, names, difficulty, gamed)
+    found = control(table, method, _weights, variant(names, difficulty, gamed, method))
+    return LengthControlled(*found)
 
 
-def _bounded(difference_N: FloatArray) -> FloatArray:
-    """tanh of the standardised difference; 0 where the differences do not vary."""
-    # Equal differences cannot tell length from quality.
-    spread = difference_N.std(ddof=1) if len(difference_N) > 1 else 0.0
-    return np.tanh(difference_N / spread) if spread > 0 else np.zeros_like(difference_N)
+def _weights(weights_K: FloatArray, scales_M: FloatArray) -> LengthWeights:
+    psi, theta = difficulty_and_model(weights_K, scales_M)
+    return LengthWeights(float(weights_K[0]), psi, theta, float(scales_M[0]))
 
 
-def _sigmoid(x: FloatArray) -> FloatArray:
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)))
+def predict_win_rate(
+    weights: LengthWeights,
+    other: LengthWeights = BASELINE,
+    difficulty: "pd.Series[float] | FloatArray | None" = None,
+) -> float:
+    """The length-controlled win rate of one policy against another, in percent, from the weights
+    of both against one baseline: the mean of sigmoid(theta - theta' + (psi - psi') gamma_x).
 
-
-def _loss(weights: FloatArray, design: FloatArray, targets: FloatArray) -> float:
-    logits = design @ weights
-    negative_log_likelihood = np.logaddexp(0, logits) - targets * logits
-    return float(negative_log_likelihood.sum() + 0.5 * RIDGE * weights @ weights)
-
-
-def _fit(design: FloatArray, targets: FloatArray) -> FloatArray:
-    """Newton's method with halved steps; the problem is strictly convex."""
-    weights = np.zeros(design.shape[1])
-    for _ in range(100):
-        p = _sigmoid(design @ weights)
-        gradient = design.T @ (p - targets) + RIDGE * weights
-        hessian = (design.T * (p * (1 - p))) @ design + RIDGE * np.eye(len(weights))
-        step = np.linalg.solve(hessian, gradient)
-        before = _loss(weights, design, targets)
-        while _loss(weights - step, design, targets) > before and np.abs(step).max() > 1e-12:
-            step = step / 2
-        weights = weights - step
-        if np.abs(step).max() < 1e-10:
-            break
-    return weights
+    Without `difficulty`, at difficulty 0.
+    """
+    gamma = np.zeros(1) if difficulty is None else np.asarray(difficulty, dtype=np.float64)
+    against = weights.model - other.model + (weights.difficulty - other.difficulty) * gamma
+    return float(100 * sigmoid(against).mean())

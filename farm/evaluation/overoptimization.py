@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from farm.errors import DataError
+from farm.evaluation.bands import among, curve_mean, weighted_means
 from farm.evaluation.intervals import Interval, paired_interval, percentiles, resamples
 from farm.protocols import FloatArray
 from farm.seeds import generator
@@ -19,14 +20,19 @@ from farm.seeds import generator
 class Overoptimization(NamedTuple):
     """Gold and proxy along the checkpoints of one run, in their own scales."""
 
-    peak_step: int
-    """Where mean gold utility is highest on all instructions."""
+    peak: Interval
+    """The step where mean gold utility is highest on all instructions (`turning_point`)."""
     gold_drop: Interval
     """Peak minus end of gold utility; the peak's step is chosen on other instructions."""
     proxy_rise: Interval
     """Last minus first checkpoint of the proxy reward; NaN where there is no proxy."""
     proxy_rise_after_peak: Interval
     """Last checkpoint minus `peak_step` of the proxy reward."""
+
+    @property
+    def peak_step(self) -> int:
+        """The estimate of `peak`."""
+        return int(self.peak.estimate)
 
     @property
     def turns_over(self) -> bool:
@@ -47,12 +53,13 @@ def overoptimization(items: pd.DataFrame, *, seed: int) -> Overoptimization:
             "over-optimisation needs gold utility of at least two instructions at every "
             f"checkpoint; gold scores {scored.shape[1]} here. Set data.gold to a scorer."
         )
-    peak = int(np.argmax(scored.to_numpy().mean(axis=1)))
+    peak = turning_point(scored.to_numpy(), scored.index.to_numpy(), seed=seed)
+    at_peak = scored.index.get_loc(peak.estimate)
     return Overoptimization(
-        peak_step=int(scored.index[peak]),
+        peak=peak,
         gold_drop=peak_minus_end(scored.to_numpy(), seed=seed),
         proxy_rise=paired_interval(proxy_C_N[0], proxy_C_N[-1], seed=seed),
-        proxy_rise_after_peak=paired_interval(proxy_C_N[peak], proxy_C_N[-1], seed=seed),
+        proxy_rise_after_peak=paired_interval(proxy_C_N[at_peak], proxy_C_N[-1], seed=seed),
     )
 
 
@@ -68,14 +75,20 @@ def peak_minus_end(values_C_N: FloatArray, *, seed: int) -> Interval:
     weights_first = resamples(first.shape[1], seed=seed, name="first half")
     weights_second = resamples(second.shape[1], seed=seed, name="second half")
     return percentiles(
-        _cross_fitted(_means(first, weights_first), _means(second, weights_second)),
+        _cross_fitted(weighted_means(first, weights_first), weighted_means(second, weights_second)),
         float(_cross_fitted(first.mean(axis=1)[None], second.mean(axis=1)[None])[0]),
     )
 
 
-def _means(values_C_N: FloatArray, weights_R_N: FloatArray) -> FloatArray:
-    means: FloatArray = weights_R_N @ values_C_N.T / values_C_N.shape[1]
-    return means
+def turning_point(values_C_N: FloatArray, position_C: FloatArray, *, seed: int) -> Interval:
+    """Where the mean of a curve is highest, as a step or sqrt(KL) in `position_C`.
+
+    The interval is of the place of the highest point over resampled instructions, so its ends are
+    points of the curve. It says where a turn lies, `peak_minus_end` whether there is one.
+    """
+    weights_R_N = resamples(values_C_N.shape[1], seed=seed)
+    peak_R = weighted_means(values_C_N, weights_R_N).argmax(axis=1)
+    return among(position_C[peak_R], float(position_C[curve_mean(values_C_N).argmax()]))
 
 
 def _cross_fitted(first_R_C: FloatArray, second_R_C: FloatArray) -> FloatArray:

@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from farm.errors import DataError, FarmError
-from farm.evaluation.overoptimization import overoptimization, peak_minus_end
+from farm.evaluation.overoptimization import overoptimization, peak_minus_end, turning_point
 from farm.evaluation.selection import best_temperature, selected_step
 from farm.protocols import FloatArray
 from farm.seeds import generator
@@ -47,11 +47,21 @@ def test_peak_minus_end_is_unbiased_on_a_flat_curve() -> None:
     assert np.mean(naive) > 0.1
 
 
+def test_the_place_of_the_peak_is_covered_in_the_unit_asked_for() -> None:
+    position = np.linspace(0, 3.5, 8)
+    concave = 0.3 * position * (3 - position)
+    found = [turning_point(world(concave, s), position, seed=s) for s in range(100)]
+    assert np.mean([turn.low <= 1.5 <= turn.high for turn in found]) >= 0.95
+    assert np.mean([turn.high - turn.low for turn in found]) < 1.5
+    assert set(np.array(found).ravel()) <= set(position)
+
+
 def test_proxy_rises_while_gold_falls() -> None:
     gold = world(TURNING, 1)
     found = overoptimization(table(gold, world(3 * RISING, 2)), seed=0)
     assert found.turns_over
     assert found.peak_step in (20, 30)
+    assert 10 <= found.peak.low <= found.peak_step <= found.peak.high <= 50
     assert found.gold_drop.estimate == pytest.approx(0.4, abs=0.12)
     assert found.proxy_rise.low < 3 < found.proxy_rise.high
     assert found.proxy_rise_after_peak.low > 0

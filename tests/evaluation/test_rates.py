@@ -1,12 +1,15 @@
 import math
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from farm.errors import DataError
 from farm.evaluation.curve import CURVE_COLUMNS, curve_frame, final_frame
+from farm.evaluation.rates import gold_win_rate, win_rate, win_rate_difference
 from farm.evaluation.summary import summarize
-from farm.evaluation.win_rate import gold_win_rate, win_rate
 from farm.seeds import generator
 
 NAN = float("nan")
@@ -14,42 +17,85 @@ NAN = float("nan")
 
 def test_win_rate_by_hand() -> None:
     found = win_rate(np.array([1, 1, 0.5, 0, NAN, 1]), seed=0)
-    assert found.win_rate == pytest.approx(70)
-    assert (found.n, found.no_verdict, found.ties) == (5, 1, 1)
+    assert found.value == pytest.approx(70)
+    assert (found.n, found.n_missing, found.ties, found.discrete) == (5, 1, 1, 70)
     assert found.standard_error == pytest.approx(100 * np.std([1, 1, 0.5, 0, 1], ddof=1) / 5**0.5)
 
 
 def test_interval_agrees_with_the_normal_one() -> None:
     preferences = (generator(0, "test").random(1000) < 0.7).astype(float)
     found = win_rate(preferences, seed=3)
-    assert found.low == pytest.approx(found.win_rate - 1.96 * found.standard_error, abs=0.4)
-    assert found.high == pytest.approx(found.win_rate + 1.96 * found.standard_error, abs=0.4)
+    assert found.low == pytest.approx(found.value - 1.96 * found.standard_error, abs=0.4)
+    assert found.high == pytest.approx(found.value + 1.96 * found.standard_error, abs=0.4)
     assert win_rate(preferences, seed=3) == found
 
 
 def test_unanimous_verdicts_have_the_exact_interval() -> None:
     wins = win_rate(np.ones(20), seed=0)
     # Clopper-Pearson: 20 wins of 20 leave 83.2 % within reach (two-sided, 95 %).
-    assert (wins.win_rate, wins.high) == (100, 100)
+    assert (wins.value, wins.high) == (100, 100)
     assert wins.low == pytest.approx(83.16, abs=0.01)
     losses = win_rate(np.zeros(20), seed=0)
     assert losses.high == pytest.approx(100 - wins.low)
     ties = win_rate(np.full(9, 0.5), seed=0)
-    assert ties[:3] == (50, 50, 50)
+    assert ties.interval == (50, 50, 50)
 
 
 def test_no_verdict_at_all_is_no_rate() -> None:
     found = win_rate(np.array([NAN, NAN]), seed=0)
     assert all(math.isnan(value) for value in found[:4])
-    assert found.no_verdict == 2
+    assert found.n_missing == 2
+
+
+def test_the_discrete_rate_counts_who_is_ahead_not_by_how_much() -> None:
+    found = win_rate(np.array([0.51, 0.99, 0.5, 0.2]))
+    assert found.value == pytest.approx(55)
+    assert found.discrete == pytest.approx(62.5)
+
+
+def test_codes_of_alpaca_eval_are_refused_with_the_cure() -> None:
+    with pytest.raises(DataError, match=r"2 of 4 .* first is 1\.5.*`preference - 1`"):
+        win_rate(np.array([1.0, NAN, 1.5, 2.0]))
+
+
+def test_published_win_rates_and_standard_errors() -> None:
+    root = Path(__file__).parents[2]
+    shared = Path(os.environ.get("FARM_SHARED_DATA", root.parent / "shared" / "data"))
+    folder = shared / "alpaca_eval2"
+    if not folder.exists():
+        pytest.skip(f"{folder} is not there (FARM_SHARED_DATA names the folder above it)")
+    published = pd.read_csv(folder / "leaderboard.csv", index_col=0)
+    annotations = pd.read_parquet(folder / "annotations.parquet")
+    codes = annotations["preference"].replace(0, 1.5).groupby(annotations["model"])
+    found = {model: win_rate(of_model.to_numpy() - 1) for model, of_model in codes}
+    assert len(found) == 27
+    for model, rate in found.items():
+        assert rate.value == pytest.approx(published.loc[model, "win_rate"], abs=0.01)
+        assert rate.standard_error == pytest.approx(
+            published.loc[model, "standard_error"], abs=0.01
+        )
+
+
+def test_a_paired_difference_forgets_how_hard_instructions_are() -> None:
+    hard = generator(0, "hard").random(300)
+    better = np.clip(hard + 0.02, 0, 1)
+    better[0] = NAN
+    found = win_rate_difference(better, hard)
+    apart = (win_rate(better).standard_error ** 2 + win_rate(hard).standard_error ** 2) ** 0.5
+    assert found.value == pytest.approx(100 * np.nanmean(better - hard))
+    assert found.standard_error < apart / 20
+    assert found.low <= found.value <= found.high
+    assert (found.n, found.n_missing) == (299, 1)
+    with pytest.raises(DataError, match="300 and 299"):
+        win_rate_difference(hard, hard[1:])
 
 
 def test_gold_win_rate_counts_ties_half_and_leaves_unscored_rows_out() -> None:
     gold = np.array([1.0, 2.0, 0.0, NAN, 5.0])
     reference = np.array([0.0, 2.0, 1.0, 0.0, NAN])
     found = gold_win_rate(gold, reference, seed=0)
-    assert found.win_rate == pytest.approx(50)
-    assert (found.n, found.no_verdict, found.ties) == (3, 2, 1)
+    assert found.value == pytest.approx(50)
+    assert (found.n, found.n_missing, found.ties) == (3, 2, 1)
 
 
 def items(n: int = 50) -> pd.DataFrame:
