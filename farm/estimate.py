@@ -116,7 +116,10 @@ def _instructions(
 
 
 def _longest_pair(instruction: Instruction, settings: Settings, number: int) -> Pair:
-    """A pair of stand-ins with as many characters as the policy may write."""
-    length = settings.decoding.max_new_tokens * _CHARACTERS_PER_TOKEN
-    a, b = (f"{number} {letter} ".ljust(length, letter) for letter in "ab")
-    return make_pair(instruction, a, b)
+    tokens = settings.decoding.max_new_tokens
+    return make_pair(instruction, *(stand_in(tokens, f"{number} {letter}") for letter in "ab"))
+
+
+def stand_in(max_new_tokens: int, name: str) -> str:
+    """A text with as many characters as a policy may write, different for each name."""
+    return f"{name} ".ljust(max_new_tokens * _CHARACTERS_PER_TOKEN, "x")

@@ -7,12 +7,12 @@ nothing where there is no verdict. output_1 is output_a.
 import json
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from farm.data.annotations import annotation_row
 from farm.data.files import read_table
-from farm.data.records import last_user_text, make_pair
+from farm.data.records import make_pair
 from farm.data.rows import RowError, instruction_of
 from farm.errors import DataError
 from farm.types import Judgment, Pair
@@ -68,24 +68,6 @@ def preference_of(code: Any) -> float | None:
     if not 1 <= value <= 2:
         raise ValueError(f"preference {code!r} is not between 1 and 2")
     return value - 1
-
-
-def annotation_row(pair: Pair, judgment: Judgment) -> dict[str, Any]:
-    """An AlpacaEval row. A conversation of several turns has `messages` beside its last user turn,
-    so that it can be read back."""
-    messages = pair.instruction.messages
-    whole = {"messages": [asdict(message) for message in messages]} if len(messages) > 1 else {}
-    return {
-        "instruction": last_user_text(pair.instruction),
-        **whole,
-        "output_1": pair.output_a,
-        "output_2": pair.output_b,
-        "annotator": judgment.annotator,
-        "preference": None if judgment.preference is None else judgment.preference + 1,
-        "raw_completion": judgment.raw,
-        "price_per_example": judgment.cost_usd,
-        "time_per_example": judgment.latency_s,
-    }
 
 
 def write_annotations(path: Path, judged: Sequence[tuple[Pair, Judgment]]) -> None:

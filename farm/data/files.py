@@ -167,3 +167,6 @@ _READERS: Mapping[str, tuple[str, Callable[[Path], Rows]]] = {
     ".csv": ("line", _csv),
     ".parquet": ("row", _parquet),
 }
+
+FILE_TYPES = tuple(_READERS)
+"""Endings of the files that are read here."""

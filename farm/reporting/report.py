@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from farm.evaluation.overoptimization import Overoptimization, overoptimization
 from farm.reporting import formats, plots
 from farm.reporting.loading import Run, load_run
+from farm.reporting.pages import render_page
 from farm.reporting.svg import svg
 from farm.reporting.views import (
     FINAL_COLUMNS,
@@ -37,15 +37,8 @@ def write_report(run_dir: Path) -> Path:
 
 def render(run: Run) -> str:
     """The page."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )
-    environment.filters |= {"number": formats.number, "duration": formats.duration}
-    return environment.get_template("report.html.jinja").render(
+    return render_page(
+        "report.html.jinja",
         run=run,
         info=run.info,
         columns=FINAL_COLUMNS,
@@ -60,7 +53,6 @@ def render(run: Run) -> str:
         cost=formats.cost(run.info["cost_usd"]),
         samples=run.samples.to_dict("records"),
         settings=list(settings(run.config)),
-        css=(Path(__file__).parent / "report.css.jinja").read_text(encoding="utf-8"),
     )
 
 
