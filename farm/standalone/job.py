@@ -13,7 +13,7 @@ from farm.builder import Builder, Executor, Planner
 from farm.cluster import Cluster
 from farm.console import Console
 from farm.data.answers import AnswerSet
-from farm.errors import ConfigError
+from farm.errors import ConfigError, DataError
 from farm.estimate import is_paid, quote, stand_in
 from farm.preflight import check_keys, check_packages
 from farm.stages.evaluation import reference_pairs, verdict_seed
@@ -120,6 +120,11 @@ class _Evaluation:
             self.contest.instructions, self.contest.reference.name, reference, evaluations
         )
         items = judged.items()
+        if items["preference"].isna().all():
+            raise DataError(
+                f"evaluators={self.settings.name} gave no verdict on any answer, so there is no "
+                "leaderboard; the warnings above say why. Choose evaluators that can judge this."
+            )
         board = leaderboard(
             judged,
             items,

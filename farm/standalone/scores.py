@@ -130,7 +130,7 @@ def leaderboard(
         for name, evaluation in judged.evaluations.items()
     ]
     table = pd.DataFrame(rows).sort_values("win_rate", ascending=False, kind="stable")
-    for name in table["name"][~table["length_controlled_identified"]]:
+    for name in table["name"][~table["length_controlled_identified"] & (table["n"] > 0)]:
         notes = [*notes, f"{name}: {_UNIDENTIFIED}"]
     lengths = counted.drop_duplicates("instruction_id")["length_reference"]
     outside = len(judged.instructions) - len(lengths)

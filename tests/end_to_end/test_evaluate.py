@@ -169,3 +169,16 @@ def test_a_judge_without_its_key_is_told_first(
     assert evaluate(*command, "dry_run=true") == 0
     out = " ".join(capsys.readouterr().out.split())
     assert "judging warm: 70 pairs, 70 requests still to pay" in out
+
+
+def test_judges_that_cannot_judge_make_no_leaderboard(
+    ray_session: None, evaluate: Evaluate, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("mine", "theirs"):
+        write_json(Path(f"{name}.json"), [{"instruction": "Who are you?", "output": name}])
+    status = evaluate(
+        "outputs=mine.json", "evaluation.reference=theirs.json", "evaluators=barnyard"
+    )
+    assert status == 3
+    assert "no verdict on any answer" in capsys.readouterr().err
+    assert not list(Path("runs").rglob("leaderboard.*"))
