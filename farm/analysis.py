@@ -20,6 +20,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from farm.artifacts import key_of
+from farm.evaluation.failure import policy_failure
 from farm.evaluation.intervals import crossed_interval
 from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
@@ -29,6 +30,7 @@ from farm.reporting.loading import Run, load_run, load_runs
 __all__ = [
     "Run",
     "curves",
+    "failures",
     "final_table",
     "load_run",
     "load_runs",
@@ -72,6 +74,14 @@ def turning_points(runs: Iterable[Run]) -> pd.DataFrame:
     from the peak to the end (positive is a fall)."""
     known = [run for run in runs if run.curve["gold_utility"].notna().all()]
     return _table(known, _turning_point)
+
+
+def failures(runs: Iterable[Run]) -> pd.DataFrame:
+    """Where the proxy's gain went along every curve of a run with a reward, annotators that are
+    programs, and gold: reward-model error or annotator bias (farm.evaluation.failure)."""
+    needed = ["proxy", "expectation", "gold"]
+    known = [run for run in runs if run.items[needed].notna().any().all()]
+    return _table(known, lambda run: policy_failure(run.items, seed=run.info["seed"]))
 
 
 def method_table(runs: Iterable[Run]) -> pd.DataFrame:

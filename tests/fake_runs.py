@@ -84,6 +84,7 @@ def _items(step: int, seed: int, count: int, split: str, has_gold: bool) -> pd.D
             "gold": gold if has_gold else none,
             "gold_reference": reference if has_gold else none,
             "proxy": gold + step / 30,
+            "proxy_reference": reference,
             "length": rng.integers(10, 60, count),
             "length_reference": world.integers(10, 60, count),
             "kl": np.where(np.arange(count) < count // 2, step / 25, np.nan),

@@ -99,9 +99,21 @@ def test_turning_points_see_the_fall_while_the_proxy_rises(runs: list[analysis.R
     assert turns["peak_step"].between(20, 50).all()
 
 
+def test_failures_split_the_gain_of_the_proxy(runs: list[analysis.Run]) -> None:
+    failures = analysis.failures(runs)
+    last = failures[failures["step"] == STEPS[-1]]
+    assert len(last) == len(runs)
+    first = failures[failures["step"] == 0].set_index("run")
+    gain = last.set_index("run")["proxy_win_rate"] - first["proxy_win_rate"]
+    of_gold = last.set_index("run")["gold_win_rate"] - first["gold_win_rate"]
+    parts = last.set_index("run")[["reward_model_error", "annotator_bias"]].sum(axis=1)
+    np.testing.assert_allclose(gain, of_gold + parts)
+
+
 def test_runs_without_gold_are_left_out_of_gold_tables(tmp_path: Path) -> None:
     run = analysis.load_run(write_run(tmp_path / "run", has_gold=False))
     assert analysis.turning_points([run]).empty
+    assert analysis.failures([run]).empty
     row = analysis.method_table([run]).iloc[0]
     assert np.isnan(row["gold_win_rate"])
     assert row["pool_preference"] > 50

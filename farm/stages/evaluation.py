@@ -22,7 +22,7 @@ from farm.stages.outputs import first_texts, load_completions
 from farm.stages.pointers import policy_path, policy_ref
 from farm.types import Instruction, Judgment, Pair
 
-STAGE_VERSION = 2  # see farm.builder.Step
+STAGE_VERSION = 3  # see farm.builder.Step
 
 _CHUNK = 64
 """Answers that models read or sample between two signs of life."""
@@ -75,6 +75,7 @@ def evaluate(job: Job) -> dict[str, Any]:
         "gold": gold_scores(job.config["gold"], instructions, texts),
         "gold_reference": gold_scores(job.config["gold"], instructions, references),
         "proxy": proxy_scores(job, instructions, texts),
+        "proxy_reference": proxy_scores(job, instructions, references),
         "length": [len(text) for text in texts],
         "length_reference": [len(text) for text in references],
         "kl": answers_kl(job, instructions),

@@ -52,7 +52,7 @@ class Judged:
         references = self.reference_texts
         frames = [
             load_items(evaluation.path)
-            .drop(columns=["held_out", "proxy", "kl"])
+            .drop(columns=["held_out", "proxy", "proxy_reference", "kl"])
             .assign(name=name, instruction=asked, output_reference=references)
             for name, evaluation in self.evaluations.items()
         ]

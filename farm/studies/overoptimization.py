@@ -6,10 +6,12 @@ followed method, and for each other seed's reward model a column `rival SEED` of
 """
 
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from farm.errors import DataError
 from farm.evaluation.alarms import (
     Rule,
     divergence_alarm,
@@ -25,6 +27,7 @@ from farm.evaluation.overoptimization import overoptimization
 from farm.evaluation.scaling_law import BEST_OF_N, REINFORCEMENT, Fit, fit_law
 from farm.protocols import FloatArray
 from farm.stages.crossing import JUDGED
+from farm.studies.over_seeds import over_seeds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,12 +37,18 @@ RIVAL = "rival "
 
 HELD_OUT = "held out"
 
-RULES: Mapping[str, Rule] = {
-    "reward models disagree": spread_alarm,
-    "held-out judges fall": divergence_alarm,
-    "length drifts": length_alarm,
-    "train to the end": never,
+TO_THE_END = "train to the end"
+
+RULES: Mapping[str, tuple[Rule, str]] = {
+    "reward models disagree": (spread_alarm, "ensemble_spread"),
+    "held-out judges fall": (divergence_alarm, "held_out_win_rate"),
+    "length drifts": (length_alarm, "mean_length"),
+    TO_THE_END: (never, "gold_utility"),
 }
+"""With the column of a curve that each reads."""
+
+PROXY, UTILITY = "proxy reward", "gold utility"
+"""Beside the evaluators, what a learner is followed by."""
 
 Runs = Iterator[tuple[dict[str, Any], "pd.DataFrame"]]
 
@@ -165,13 +174,43 @@ def _by_sample(rows: "pd.DataFrame", column: str) -> FloatArray:
     return wide.to_numpy(dtype=np.float64)
 
 
-def laws(checkpoints: "pd.DataFrame", samples: "pd.DataFrame") -> "pd.DataFrame":
-    """The laws of Gao et al. 2022 fitted to gold utility, per seed and annotators."""
+def followed(curves: "pd.DataFrame", best_of_n: "pd.DataFrame", learner: str) -> "pd.DataFrame":
+    """Both curves as everything that measures them sees them, one row per learner (this one, then
+    best-of-n), annotators, evaluator and point (step or n): sqrt_kl, and value in percent, or in
+    its own unit by the proxy and by gold utility. Means over seeds with their intervals."""
     import pandas as pd
 
-    rows = [_fitted(of, _policy_law(of, rows)) for of, rows in runs_of(checkpoints)]
-    rows += [_fitted(of, _best_of_n_law(of, rows)) for of, rows in runs_of(samples)]
-    return pd.DataFrame(rows)
+    judged = _columns(curves, JUDGED)
+    long = [
+        _long(curves.rename(columns=_STEPS), judged).assign(learner=learner),
+        _long(best_of_n.rename(columns=_SIZES), judged).assign(learner="best-of-n"),
+    ]
+    of = ["learner", "annotators", "evaluator", "point"]
+    return over_seeds(pd.concat(long), of, ["sqrt_kl", "value"])
+
+
+_STEPS = {"step": "point", "kl_to_start": "kl", "proxy_reward": PROXY, "gold_utility": UTILITY}
+_SIZES = {"n": "point", "kl_estimate": "kl", "proxy": PROXY, "gold": UTILITY}
+
+
+def _long(curve: "pd.DataFrame", judged: list[str]) -> "pd.DataFrame":
+    of = ["annotators", "seed", "point", "sqrt_kl"]
+    shown = curve.assign(sqrt_kl=np.sqrt(curve["kl"].clip(lower=0)))
+    long = shown.melt(of, [PROXY, *judged, UTILITY], var_name="evaluator")
+    return long.assign(evaluator=long["evaluator"].str.removeprefix(JUDGED))
+
+
+def laws(checkpoints: "pd.DataFrame", samples: "pd.DataFrame") -> "pd.DataFrame":
+    """The laws of Gao et al. 2022 fitted to gold utility, per seed and annotators; a curve of
+    fewer points than a law needs has none."""
+    import pandas as pd
+
+    fitted = []
+    for fit, frame in ((_policy_law, checkpoints), (_best_of_n_law, samples)):
+        for of, rows in runs_of(frame):
+            with suppress(DataError):  # too few points
+                fitted.append(_fitted(of, fit(of, rows)))
+    return pd.DataFrame(fitted)
 
 
 def _policy_law(of: dict[str, Any], rows: "pd.DataFrame") -> Fit:
@@ -193,12 +232,19 @@ def _fitted(of: dict[str, Any], fit: Fit) -> dict[str, Any]:
 
 
 def alarm_table(curves: "pd.DataFrame", *, seed: int) -> "pd.DataFrame":
-    """What every rule costs against truth, over the curves of all seeds, by annotators."""
+    """What every rule costs against truth, over the curves of all seeds, by annotators. A rule that
+    reads what the study has not measured (other seeds' reward models, judges held out) is left
+    out."""
     import pandas as pd
 
     tables = []
     for annotators, of_annotators in curves.groupby("annotators", sort=False):
         shown = of_annotators.assign(held_out_win_rate=of_annotators.get(f"{JUDGED}{HELD_OUT}"))
         runs = [run.reset_index(drop=True) for _, run in shown.groupby("seed")]
-        tables.append(regret_table(runs, RULES, seed=seed).assign(annotators=annotators))
+        rules = {
+            name: rule
+            for name, (rule, column) in RULES.items()
+            if all(run[column].notna().any() for run in runs)
+        }
+        tables.append(regret_table(runs, rules, seed=seed).assign(annotators=annotators))
     return pd.concat(tables, ignore_index=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from farm.evaluation.variance import Components, variance_components
+from farm.evaluation.variance import Components, Moments, moments, variance_components
 from farm.protocols import FloatArray
 
 if TYPE_CHECKING:
@@ -29,16 +29,18 @@ class Bill(NamedTuple):
 
 
 def differences(values: Mapping[str, FloatArray]) -> Components:
-    """Median components, over all pairs of policies, of the difference of their win rates in points
+    """Mean components, over all pairs of policies, of the difference of their win rates in points
     of percent; `values` holds P(better than the reference) by policy, [S, N]. Raises `DataError`
-    with fewer than two seeds."""
-    found = [
-        variance_components(100 * (values[one] - values[other]))
-        for one, other in combinations(values, 2)
-    ]
-    names = found[0].variances
-    median = {name: float(np.median([f.variances[name] for f in found])) for name in names}
-    return Components(median, found[0].levels)
+    with fewer than two seeds.
+
+    They are cut at 0 after the mean: in a small pilot many a pair's own variance between seeds
+    comes out below 0, and cutting pair by pair would bias the mean upwards, their median downwards.
+    """
+    pairs = [100 * (values[one] - values[other]) for one, other in combinations(values, 2)]
+    mean = np.mean([moments(pair_S_N) for pair_S_N in pairs], axis=0)
+    levels = variance_components(pairs[0]).levels
+    found = dict(zip(Moments._fields, np.maximum(mean, 0.0).tolist(), strict=True))
+    return Components(found, levels)
 
 
 def plan_table(components: Components, bill: Bill, detect: Sequence[float]) -> "pd.DataFrame":

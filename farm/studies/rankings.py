@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from farm.evaluation.intervals import crossed_interval
+from farm.evaluation.intervals import crossed_replicates, percentiles_of_rows
 from farm.evaluation.ranking import Ranking, rank, rank_correlation
 from farm.evaluation.variance import variance_components
 from farm.protocols import FloatArray
@@ -32,6 +32,9 @@ GOLD = "gold"
 """The evaluator that is never wrong."""
 
 HALVES = "half the seeds against half"
+
+_FEWEST = 3
+"""Policies, since two always correlate perfectly."""
 
 Values = dict[str, FloatArray]
 """By policy; [S, N]."""
@@ -61,52 +64,59 @@ def values(policies: "pd.DataFrame", annotators: str, evaluator: str) -> Values:
 
 def win_rates(policies: "pd.DataFrame") -> "pd.DataFrame":
     """Percent against the reference, one row per annotators, policy and evaluator: win_rate with
-    its interval over seeds and instructions."""
+    its interval over seeds and instructions; and whether the policy is `learned`."""
     import pandas as pd
 
+    learned = policies.groupby("policy")["learned"].first()
     rows = []
     for annotators, evaluator in product(policies["annotators"].unique(), evaluators(policies)):
-        for policy, values_S_N in values(policies, annotators, evaluator).items():
-            interval = crossed_interval(100 * values_S_N, seed=0)
-            row = {"annotators": annotators, "policy": policy, "evaluator": evaluator}
-            rows.append(
-                row | {"win_rate": interval.estimate, "low": interval.low, "high": interval.high}
-            )
+        found = values(policies, annotators, evaluator)
+        rates = crossed_replicates(100 * np.stack(list(found.values())), seed=0)
+        rates_M_R = np.column_stack([rates.estimates_M, rates.replicates_R_M.T])
+        for policy, rates_R in zip(found, rates_M_R, strict=True):
+            row = {"annotators": annotators, "policy": policy, "learned": learned[policy]}
+            ends = ("win_rate", "win_rate_low", "win_rate_high")
+            interval = dict(zip(ends, percentiles_of_rows(rates_R), strict=True))
+            rows.append({**row, "evaluator": evaluator, **interval})
     return pd.DataFrame(rows)
 
 
 def correlations(policies: "pd.DataFrame", human: str) -> "pd.DataFrame":
     """Spearman's and Kendall's correlation of the simulated with the people's ranking, for each
     simulated annotators and comparison, of all policies and of the learned ones alone; with
-    intervals that resample seeds and instructions."""
+    intervals that resample seeds and instructions. Fewer than three policies have none."""
     import pandas as pd
 
     return pd.DataFrame(list(_correlations(policies, human)))
 
 
 def _correlations(policies: "pd.DataFrame", human: str) -> Iterator[dict[str, Any]]:
+    learned = policies.loc[policies["learned"], "policy"].unique()
+    which = {"all": policies["policy"].unique(), "learned": learned}
+    for row, x, y in _compared(policies, human):
+        for kind, names in which.items():
+            if len(names) >= _FEWEST:
+                yield row | {"policies": kind} | _correlation(x, y, names)
+
+
+def _compared(
+    policies: "pd.DataFrame", human: str
+) -> Iterator[tuple[dict[str, str], Values, Values]]:
     truth = values(policies, human, human)
-    learned = set(policies.loc[policies["learned"], "policy"])
-    simulated = [name for name in policies["annotators"].unique() if name != human]
-    for annotators in simulated:
-        compared = {
+    for annotators in (name for name in policies["annotators"].unique() if name != human):
+        simulated = {
             "end to end": (annotators, annotators),
             "evaluation only": (human, annotators),
             "training only": (annotators, human),
         }
-        for comparison, (trains, judges) in compared.items():
-            found = values(policies, trains, judges)
-            for which, names in (("all", list(truth)), ("learned", sorted(learned))):
-                row = {"annotators": annotators, "comparison": comparison, "policies": which}
-                yield row | _correlation(found, truth, names)
+        for comparison, (trains, judges) in simulated.items():
+            row = {"annotators": annotators, "comparison": comparison}
+            yield row, values(policies, trains, judges), truth
     half = next(iter(truth.values())).shape[0] // 2
     if half:
-        first, second = (
-            {k: v[part] for k, v in truth.items()} for part in (slice(half), slice(half, 2 * half))
-        )
-        row = {"annotators": human, "comparison": HALVES}
-        for which, names in (("all", list(truth)), ("learned", sorted(learned))):
-            yield row | {"policies": which} | _correlation(first, second, names)
+        one = {name: v[:half] for name, v in truth.items()}
+        other = {name: v[half : 2 * half] for name, v in truth.items()}
+        yield {"annotators": human, "comparison": HALVES}, one, other
 
 
 def _correlation(x: Values, y: Values, names: Sequence[str]) -> dict[str, Any]:
@@ -121,7 +131,7 @@ def _correlation(x: Values, y: Values, names: Sequence[str]) -> dict[str, Any]:
 def places(policies: "pd.DataFrame", human: str, first: str) -> dict[str, "pd.DataFrame"]:
     """`places` and `comparisons` of the policies that each side made by its own judgment: win
     rates, Bradley-Terry strengths and ranks with intervals, letters of significance groups; and all
-    pairs with Holm's p-values (farm.evaluation.ranking)."""
+    pairs with Holm's p-values (farm.evaluation.ranking). The people come last."""
     import pandas as pd
 
     found = {side: rank(values(policies, side, side)) for side in (first, human)}

@@ -11,12 +11,13 @@ if TYPE_CHECKING:
 
 Tables = dict[str, "pd.DataFrame"]
 
+_GOLDEN = ("best_of_n", "followed", "turning_points", "failures", "laws", "alarms")
+
 
 def study_tables(measured: Measured, study: StudySettings) -> Tables:
     """What each holds stands with the function that makes it."""
     policies = rankings.with_gold(measured.policies)
     first = study.annotators[0]
-    curves = overoptimization.policy_curves(measured.checkpoints)
     doses = {name: tuple(bias["doses"]) for name, bias in study.biases.items()}
     return {
         "win_rates": rankings.win_rates(policies),
@@ -24,10 +25,25 @@ def study_tables(measured: Measured, study: StudySettings) -> Tables:
         **rankings.places(policies, study.human, first),
         "dose_response": rankings.dose_response(policies, study.human, first, doses),
         "variance": rankings.variance(policies, first),
-        "curves": curves,
-        "turning_points": overoptimization.turning_points(measured.checkpoints),
-        "failures": overoptimization.failures(measured.checkpoints),
-        "best_of_n": overoptimization.best_of_n_curves(measured.samples),
-        "laws": overoptimization.laws(measured.checkpoints, measured.samples),
+        **_overoptimization(measured, str(study.curve)),
+    }
+
+
+def _overoptimization(measured: Measured, learner: str) -> Tables:
+    """Empty but for `curves` where nothing is known of gold."""
+    import pandas as pd
+
+    checkpoints, samples = measured.checkpoints, measured.samples
+    curves = overoptimization.policy_curves(checkpoints)
+    found = {"curves": curves} | dict.fromkeys(_GOLDEN, pd.DataFrame())
+    if checkpoints["gold"].isna().all():
+        return found
+    best_of_n = overoptimization.best_of_n_curves(samples)
+    return found | {
+        "best_of_n": best_of_n,
+        "followed": overoptimization.followed(curves, best_of_n, learner),
+        "turning_points": overoptimization.turning_points(checkpoints),
+        "failures": overoptimization.failures(checkpoints),
+        "laws": overoptimization.laws(checkpoints, samples),
         "alarms": overoptimization.alarm_table(curves, seed=0),
     }
