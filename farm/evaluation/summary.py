@@ -2,8 +2,8 @@
 
 Items are one row per instruction: instruction_id, category, output, stopped, preference,
 expectation, held_out, gold, gold_reference, proxy, proxy_reference, length, length_reference, kl;
-NaN where a column does not apply. Units: rates in percent against the reference, lengths in characters, KL in
-nats per answer, gold and proxy in their own scale.
+NaN where a column does not apply. Units: rates in percent against the reference, lengths in
+characters, KL in nats per answer, gold and proxy in their own scale.
 """
 
 import math

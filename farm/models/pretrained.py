@@ -48,8 +48,8 @@ class Pretrained:
             path,
             "model",
             revision,
-            instead=f"There is no directory {path} here either. Offline, name a directory that is, or "
-            "set model.revision to a commit that was downloaded before.",
+            instead=f"There is no directory {path} here either. Offline, name a directory that is, "
+            "or set model.revision to a commit that was downloaded before.",
         )
         self._check_path(revision)
 

@@ -15,8 +15,8 @@ class Runs:
 
     def __init__(self, hydra: HydraConf, command: Command) -> None:
         # As they were written: what an override refers to may differ from run to run.
-        written = OmegaConf.to_container(OmegaConf.create(hydra.overrides.task), resolve=False)
-        self._overrides = list(map(str, written))
+        written: Any = OmegaConf.to_container(OmegaConf.create(hydra.overrides.task), resolve=False)
+        self._overrides = [str(override) for override in written]
         folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command line"]
         self._command = command
         self._composer = Composer(next(iter(folders), None), command.root)
