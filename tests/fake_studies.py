@@ -16,6 +16,7 @@ from farm.studies.settings import StudySettings
 from farm.studies.tables import Tables, study_tables
 
 POOL, SINGLE, PEOPLE = "pool", "single", "people"
+SHUFFLED = "shuffled"
 QUALITY = {
     "start at temperature 0": -0.9,
     "start at temperature 1": 0.0,
@@ -35,6 +36,7 @@ def study(seeds: Sequence[int] = (1, 2, 3), doses: Sequence[float] = (1.0,)) -> 
         seeds=tuple(seeds),
         annotators=(POOL, SINGLE, PEOPLE),
         human=PEOPLE,
+        controls=(SHUFFLED,),
         variants={},
         shares=(0.5, 1.0),
         biases={"length": bias} if doses else {},
@@ -50,6 +52,7 @@ def measured(of: StudySettings, *, instructions: int = 30) -> Measured:
     runs = list(product(of.seeds, of.annotators))
     return Measured(
         policies=pd.concat([_policies(of, *run, instructions) for run in runs], ignore_index=True),
+        controls=pd.concat([_controls(of, seed, instructions) for seed in of.seeds]),
         checkpoints=pd.concat(
             [_checkpoints(of, *run, instructions) for run in runs], ignore_index=True
         ),
@@ -91,6 +94,13 @@ def _policies(of: StudySettings, seed: int, annotators: str, instructions: int) 
         items = answers(quality + noise, of, seed=seed, annotators=annotators)
         frames.append(items.assign(policy=name, learned=learned, step=0))
     return pd.concat(frames)
+
+
+def _controls(of: StudySettings, seed: int, instructions: int) -> pd.DataFrame:
+    """What learned from shuffled labels is worse than the reference."""
+    noise = generator(seed, SHUFFLED).normal(size=instructions)
+    items = answers(noise - 1.5, of, seed=seed, annotators=SHUFFLED)
+    return items.assign(policy="mild at 100%", learned=True, step=0)
 
 
 def _checkpoints(of: StudySettings, seed: int, annotators: str, instructions: int) -> pd.DataFrame:

@@ -74,6 +74,8 @@ def _sections(tables: Tables, human: str) -> Iterator[Section]:
     """Those that the study has anything on."""
     yield _rankings(tables, human)
     yield _win_rates(tables)
+    if not tables["controls"].empty:
+        yield _controls(tables)
     if not tables["dose_response"].empty:
         yield _doses(tables["dose_response"])
     if not tables["turning_points"].empty:
@@ -104,6 +106,13 @@ def _win_rates(tables: Tables) -> Section:
         layouts.win_rates(frame, str(name), judges) for name in frame["annotators"].unique()
     )
     return Section("win-rates", "Win rates", [], [first], others)
+
+
+def _controls(tables: Tables) -> Section:
+    frame = tables["controls"]
+    judges = layouts.judges(tables["win_rates"], tables["dose_response"])
+    shown = [layouts.win_rates(frame, str(name), judges) for name in frame["annotators"].unique()]
+    return Section("controls", "Controls", [], shown)
 
 
 def _doses(frame: pd.DataFrame) -> Section:

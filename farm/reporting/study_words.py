@@ -18,6 +18,9 @@ Row = Mapping[Any, Any]
 PUBLISHED_SPEARMAN = 0.98
 """Between simulated and human win rates of AlpacaFarm (Dubois et al. 2023, arXiv 2305.14387)."""
 
+CHANCE = 50.0
+"""Percent against the reference that nothing learned would have."""
+
 PARTS = {
     "end to end": "end to end",
     "evaluation only": "judging what people trained",
@@ -33,9 +36,36 @@ def summary(tables: Tables, human: str) -> dict[str, list[str]]:
             " ".join(_pairs(tables["comparisons"], human)),
             " ".join(_best(tables["places"], human)),
         ],
+        "Controls": list(
+            _controls(tables["controls"], str(tables["places"]["annotators"].iloc[0]))
+        ),
         "Dialled biases": list(_doses(tables["dose_response"])),
         "Over-optimisation": _overoptimization(tables),
     }
+
+
+def _controls(frame: pd.DataFrame, judge: str) -> Iterator[str]:
+    """Whether anything that learned from a control's labels wins by the first judge."""
+    if frame.empty:
+        yield "The study has no control whose labels carry no preference."
+        return
+    for control, rows in frame[frame["evaluator"] == judge].groupby("annotators", sort=False):
+        mean = number(rows["win_rate"].mean(), 1)
+        winners = rows[rows["win_rate_low"] > CHANCE]
+        told = _listed(
+            [
+                f"{row['policy']} ({_figure(row, 'win_rate', 1)})"
+                for row in winners.to_dict("records")
+            ]
+        )
+        yield (
+            f"What learned from {control}'s labels has {mean} % by {judge} on average; "
+            + (
+                f"above {CHANCE:.0f} by more than their intervals are {told}: this control fails."
+                if told
+                else f"no policy lies above {CHANCE:.0f} by more than its interval."
+            )
+        )
 
 
 def _overoptimization(tables: Tables) -> list[str]:

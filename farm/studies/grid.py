@@ -87,7 +87,7 @@ class Grid:
 
     def check(self) -> None:
         """Compose and check every cell, so that a mistake shows before anything runs."""
-        for annotators in self._study.annotators:
+        for annotators in (*self._study.annotators, *self._study.controls):
             for method in self.methods:
                 self._config(annotators, method)
 

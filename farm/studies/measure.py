@@ -19,6 +19,8 @@ class Measured:
 
     policies: "pd.DataFrame"
     """seed, annotators, policy, learned, step; one answer to each instruction of `evaluation`."""
+    controls: "pd.DataFrame"
+    """The same of what learned from the controls' labels; empty where there are none."""
     checkpoints: "pd.DataFrame"
     """seed, annotators, step, and the scores of other seeds' reward models; on `validation`."""
     samples: "pd.DataFrame"
@@ -30,14 +32,18 @@ def measure(grid: Grid, study: StudySettings) -> Measured:
     import pandas as pd
 
     policies, checkpoints, samples = [], [], []
+    controls = [pd.DataFrame()]
     for seed in study.seeds:
         for annotators in study.annotators:
             policies += list(judged(grid, seed, annotators))
             for step, items in grid.checkpoints(seed, annotators):
                 checkpoints.append(items.assign(seed=seed, annotators=annotators, step=step))
             samples.append(grid.samples(seed, annotators).assign(seed=seed, annotators=annotators))
-    frames = (pd.concat(rows, ignore_index=True) for rows in (policies, checkpoints, samples))
-    return Measured(*(grid.headline(frame) for frame in frames))
+        for annotators in study.controls:
+            controls += list(judged(grid, seed, annotators))
+    rows = (policies, controls, checkpoints, samples)
+    frames = [pd.concat(row, ignore_index=True) for row in rows]
+    return Measured(*(frame if frame.empty else grid.headline(frame) for frame in frames))
 
 
 def judged(grid: Grid, seed: int, annotators: str) -> Iterator["pd.DataFrame"]:

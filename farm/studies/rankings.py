@@ -81,6 +81,14 @@ def win_rates(policies: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows)
 
 
+def controls(policies: "pd.DataFrame") -> "pd.DataFrame":
+    """`win_rates` of what learned from labels that should be of no use; empty without any."""
+    if policies.empty:
+        return policies
+    found = win_rates(with_gold(policies))
+    return found[found["learned"].astype(bool)].reset_index(drop=True)
+
+
 def correlations(policies: "pd.DataFrame", human: str) -> "pd.DataFrame":
     """Spearman's and Kendall's correlation of the simulated with the people's ranking, for each
     simulated annotators and comparison, of all policies and of the learned ones alone; with

@@ -18,6 +18,8 @@ class StudySettings:
     """Choices of the group `annotators`: each trains, and each judges."""
     human: str
     """Which of them stands for people."""
+    controls: tuple[str, ...]
+    """Choices of `annotators` that train and do not judge: of no use, if all is well."""
     variants: Mapping[str, tuple[tuple[str, ...], ...]]
     """Overrides of a method's keys, by method; who has none comes as its yaml says."""
     shares: tuple[float, ...]
@@ -58,6 +60,8 @@ def _check(study: StudySettings) -> None:
         )
     if len(set(study.annotators)) < 2 or len(set(study.annotators)) < len(study.annotators):
         raise ConfigError("study.annotators: give different choices, people and a simulator.")
+    if set(study.controls) & set(study.annotators):
+        raise ConfigError("study.controls: a control is none of study.annotators.")
     if not study.shares or not all(0 < share <= 1 for share in study.shares):
         raise ConfigError(
             f"study.shares={list(study.shares)}: give shares above 0 and up to 1; 1 is the last "

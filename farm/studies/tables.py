@@ -21,6 +21,7 @@ def study_tables(measured: Measured, study: StudySettings) -> Tables:
     doses = {name: tuple(bias["doses"]) for name, bias in study.biases.items()}
     return {
         "win_rates": rankings.win_rates(policies),
+        "controls": rankings.controls(measured.controls),
         "correlations": rankings.correlations(policies, study.human),
         **rankings.places(policies, study.human, first),
         "dose_response": rankings.dose_response(policies, study.human, first, doses),

@@ -165,3 +165,11 @@ def test_plan_adds_up_dollars() -> None:
     assert found
     dollars = 0.01 * (40_000 + 40 * int(found[1]) * 4)
     assert float(found[2].replace(",", "")) == pytest.approx(dollars)
+
+
+def test_controls_are_told_by_what_they_reach(tables: Tables) -> None:
+    assert "no policy lies above 50 by more than its interval" in told(tables)
+    winning = tables["win_rates"][tables["win_rates"]["policy"] == "strong at 100%"]
+    failing = winning[winning["annotators"] == PEOPLE].assign(annotators="shuffled")
+    assert "this control fails" in told({**tables, "controls": failing})
+    assert "no control" in told({**tables, "controls": pd.DataFrame()})
