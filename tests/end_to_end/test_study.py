@@ -15,6 +15,8 @@ SMALL = (
     "study.annotators=[barnyard,barnyard_human]",
     "study.human=barnyard_human",
     "study.samples=4",
+    "study.shares=[1.0]",
+    "evaluation.temperatures=[0.0,1.0]",
 )
 BIAS = (
     "+study.biases.length={judge: {_target_: simulators.bias.LengthBias, strength: 0.0, "
