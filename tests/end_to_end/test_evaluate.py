@@ -112,9 +112,9 @@ def test_policies_answer_what_a_file_asks(
     write_json(Path("artifact/manifest.json"), {"stage": "policy", "key": "abc"})
     questions = list({i.id: i for i in toy.instructions(12)}.values())
     write("asks.json", questions, [i.demonstration or "" for i in questions], "asks")
-    command = ("evaluators=barnyard", *TOY)
+    command = ("evaluators=longest", *TOY)
     assert evaluate("outputs=[one,artifact]", "evaluation.reference=asks.json", *command) == 0
-    items = pd.read_parquet("runs/evaluations/barnyard/items.parquet")
+    items = pd.read_parquet("runs/evaluations/longest/items.parquet")
     sizes = dict.fromkeys(("one", "artifact"), len(questions))
     assert items.groupby("name").size().to_dict() == sizes
     assert items.groupby("instruction_id")["output"].nunique().max() == 2
@@ -137,7 +137,7 @@ def test_policies_answer_what_a_file_asks(
         (("outputs=no/such/folder",), 2, "no such directory, and it is no hub name"),
         (("outputs=empty.txt",), 3, "the file must end in .jsonl"),
         (("outputs=toy", "evaluation.reference=toy", *TOY), 2, "Give data=CHOICE"),
-        (("evaluators=none",), 2, "Give evaluators=CHOICE: alpaca_farm, barnyard, judge"),
+        (("evaluators=none",), 2, "Give evaluators=CHOICE: alpaca_farm, barnyard, judge, longest"),
         (("evaluators=barnyrd",), 2, "Did you mean barnyard?"),
         (("evaluation.instructions=commn",), 2, "Did you mean common?"),
         (("outputs=few.json",), 3, "few.json (few) has no output for 65 of 70 instructions"),

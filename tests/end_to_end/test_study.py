@@ -62,12 +62,9 @@ def test_the_reference_is_one_for_all_annotators_of_a_seed(runs: Path) -> None:
     assert (lengths == 1).all()
 
 
-def test_again_it_builds_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_again_it_would_build_nothing(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert study(runs, "dry_run=true") == 0
     assert " 0 to build" in capsys.readouterr().out
-    before = set((runs / "store").rglob("manifest.json"))
-    assert study(runs) == 0
-    assert set((runs / "store").rglob("manifest.json")) == before
 
 
 def test_a_plan_needs_a_pilot(
@@ -87,7 +84,7 @@ def test_a_plan_needs_a_pilot(
         ("study.annotators=[barnyrd,barnyard_human]", "barnyrd"),
         ("study.shares=[0]", "study.shares"),
         ("study.curve=pppo", "study.curve"),
-        ("study.variants.ppo=[['method.stps=3']]", "method.stps"),
+        ("+study.variants.dpo=[['method.stps=3']]", "method.stps"),
     ],
 )
 def test_mistakes_are_named_before_anything_runs(
