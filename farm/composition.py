@@ -106,6 +106,7 @@ class Composer:
         return override.package is not None or bool(self._repository.group_exists(group))
 
     def choices(self, group: str) -> list[str]:
+        """Names of the yaml files of a group."""
         return sorted(self._repository.get_group_options(group, ObjectType.CONFIG))
 
     def _groups(self) -> list[str]:

@@ -341,6 +341,17 @@ class Pipeline:
         )
         return self._ensure(step)
 
+    def _measuring_nodes(self, split: SplitName) -> dict[str, Any]:
+        """What measuring needs besides judges."""
+        return {
+            "gold": self._config["data"]["gold"],
+            "split": split,
+            "limit": self.limit(split),
+            "sampler": self._config["sampler"],
+            "decoding": self._training_decoding,
+            "kl_instructions": self._settings.evaluation.kl_instructions,
+        }
+
     def evaluation(
         self,
         outputs: Artifact,
@@ -353,12 +364,7 @@ class Pipeline:
         config = {
             "annotator": self._config["annotators"]["clean"],
             "judge": self._held_out_judge,
-            "gold": self._config["data"]["gold"],
-            "split": split,
-            "limit": self.limit(split),
-            "sampler": self._config["sampler"],
-            "decoding": self._training_decoding,
-            "kl_instructions": self._settings.evaluation.kl_instructions,
+            **self._measuring_nodes(split),
         }
         parents = {"outputs": outputs, "reference": reference, "instructions": self.instructions}
         if self.needs_reward:
@@ -389,15 +395,7 @@ class Pipeline:
         step = Step(
             "crossing",
             "farm.stages.crossing:run",
-            {
-                "evaluators": evaluators,
-                "gold": self._config["data"]["gold"],
-                "split": split,
-                "limit": self.limit(split),
-                "sampler": self._config["sampler"],
-                "decoding": self._training_decoding,
-                "kl_instructions": self._settings.evaluation.kl_instructions,
-            },
+            {"evaluators": evaluators, **self._measuring_nodes(split)},
             {
                 "outputs": outputs,
                 "reference": reference,

@@ -9,7 +9,7 @@ import toy_policy as toy
 
 from farm.generation.best_of import BestOfSampler, sampler_of
 from farm.protocols import FloatArray
-from farm.scorers.stored import write_scorer
+from farm.scorers.stored import StoredScorer, write_scorer
 from farm.stages.pointers import point_to_policy, policy_ref
 from farm.types import BestOf, Completion, Decoding, Instruction, PolicyRef
 
@@ -78,8 +78,6 @@ def test_a_pointer_finds_policy_and_scorer_where_the_store_moves(tmp_path: Path)
         "function": "jobs_for_tests:digits",
     }
     write_scorer(config, reward)
-    from farm.scorers.stored import StoredScorer
-
     point_to_policy(learned, "some/model", BestOf(4, 0.7, StoredScorer(str(reward))))
     shutil.move(tmp_path / "store", tmp_path / "moved")
     found = policy_ref(tmp_path / "moved" / "policy" / "key", DECODING)
