@@ -8,12 +8,13 @@ batch 128, no weight decay, on LLaMA-7B; the defaults here suit a model a thousa
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from farm.checks import require_at_least
 from farm.errors import DataError
-from farm.training.schedule import LearningRateSchedule, Schedule
+from farm.training.offline import OfflineLearner
 from farm.types import Inputs, Instruction, Need, PolicyRef
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ IGNORED = -100
 """The label that TRL and torch leave out of the loss."""
 
 
-class SFT:
+@dataclass(frozen=True, kw_only=True)
+class SFT(OfflineLearner):
     """Learns from `inputs.demonstrations`. Metrics: loss (nats per answer token), entropy (nats),
     accuracy (share of answer tokens that are the model's first choice).
 
@@ -34,43 +36,16 @@ class SFT:
     """
 
     needs: ClassVar[frozenset[Need]] = frozenset({"demonstrations"})
-    stage_version: ClassVar[int] = 1
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"resume_every"})
 
-    def __init__(
-        self,
-        *,
-        max_prompt_tokens: int,
-        max_new_tokens: int,
-        learning_rate: float = 2e-3,
-        epochs: float | None = 3.6,
-        max_steps: int | None = None,
-        batch_size: int = 64,
-        warmup_ratio: float = 0.03,
-        lr_schedule: LearningRateSchedule = "cosine",
-        weight_decay: float = 0.0,
-        max_grad_norm: float = 1.0,
-        checkpoint_every: int | None = None,
-        resume_every: int = 100,
-    ) -> None:
-        self._schedule = Schedule(
-            learning_rate=learning_rate,
-            epochs=epochs,
-            max_steps=max_steps,
-            batch_size=batch_size,
-            warmup_ratio=warmup_ratio,
-            lr_schedule=lr_schedule,
-            weight_decay=weight_decay,
-            max_grad_norm=max_grad_norm,
-        )
-        require_at_least("max_prompt_tokens", max_prompt_tokens, 1)
-        require_at_least("max_new_tokens", max_new_tokens, 1)
-        require_at_least("checkpoint_every", checkpoint_every, 1)
-        require_at_least("resume_every", resume_every, 1)
-        self._max_prompt_tokens = max_prompt_tokens
-        self._max_new_tokens = max_new_tokens
-        self._checkpoint_every = checkpoint_every
-        self._resume_every = resume_every
+    learning_rate: float = 2e-3
+    epochs: float | None = 3.6
+    batch_size: int = 64
+    checkpoint_every: int | None = None
+    """Steps between policies that are evaluated; None: only the last."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("checkpoint_every", self.checkpoint_every, 1)
 
     def fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> PolicyRef:
         """The policy that answers as the demonstrations do."""
@@ -95,7 +70,7 @@ class SFT:
             lengths=[len(example.input_ids) for example in examples],
             names={"entropy": "entropy", "mean_token_accuracy": "accuracy"},
             checkpoint=lambda model, path: save_policy(model, tokenizer, path),
-            checkpoint_every=self._checkpoint_every,
+            checkpoint_every=self.checkpoint_every,
         )
         publish(context, "policy", partial(save_policy, trainer.model, tokenizer))
 
@@ -113,8 +88,8 @@ class SFT:
             tokenizer,
             [messages for messages, _ in answered],
             [text for _, text in answered],
-            max_prompt_tokens=self._max_prompt_tokens,
-            max_new_tokens=self._max_new_tokens,
+            max_prompt_tokens=self.max_prompt_tokens,
+            max_new_tokens=self.max_new_tokens,
         )
         shown = chat.describe(tokenizer, examples[0])
         (context.work / "example.txt").write_text(shown + "\n")
@@ -140,10 +115,11 @@ class SFT:
             model,
             arguments(
                 SFTConfig,
-                self._schedule,
+                self,
                 context,
-                steps=self._schedule.steps(len(examples)),
-                resume_every=self._resume_every,
+                steps=self.steps(len(examples)),
+                resume_every=self.resume_every,
+                max_length=None,
             ),
             train_dataset=Dataset.from_dict(rows),
             processing_class=tokenizer,

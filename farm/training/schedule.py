@@ -9,7 +9,7 @@ from farm.checks import require, require_at_least
 LearningRateSchedule = Literal["cosine", "linear", "constant_with_warmup"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Schedule:
     """AdamW's steps: how many, how large, on how much data. Raises `ConfigError`."""
 

@@ -82,7 +82,6 @@ def arguments(
         disable_tqdm=True,
         bf16=False,
         gradient_checkpointing=False,
-        max_length=None,
         use_cpu=torch.device(context.device).type == "cpu",
         dataloader_pin_memory=False,
         **extra,
@@ -141,11 +140,12 @@ class _Reports(TrainerCallback):
 
     def __init__(self, context: Context, names: Mapping[str, str]) -> None:
         self._context = context
-        self._names = {"loss": "loss", "learning_rate": "learning_rate", **names}
+        self._names = names
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         if "loss" in logs and state.is_world_process_zero:  # the closing summary has no loss
-            metrics = {ours: float(logs[theirs]) for theirs, ours in self._names.items()}
+            names = {"loss": "loss", "learning_rate": "learning_rate", **self._names}
+            metrics = {ours: float(logs[theirs]) for theirs, ours in names.items()}
             self._context.log(state.global_step, state.max_steps, metrics)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:

@@ -80,7 +80,7 @@ def test_ties_and_missing_verdicts_are_counted(start: PolicyRef, tmp_path: Path)
         start, labels, toy.context(tmp_path)
     )
     counts = json.loads((tmp_path / "labels.json").read_text())
-    assert counts == {"used": 2, "ties_dropped": 1, "no_verdicts_dropped": 1}
+    assert counts == {"used": 3, "ties": 1, "no_verdicts_dropped": 1}
 
 
 def test_soft_labels_count_for_the_side_they_lean_to() -> None:
@@ -91,20 +91,18 @@ def test_soft_labels_count_for_the_side_they_lean_to() -> None:
         toy.label(asked[0], "hay", "oats", preference=0.51),
         toy.label(asked[1], "hay", "oats", preference=0.49),
     ]
-    chosen = [(row.chosen, row.rejected) for row in decided(labels).preferences]
+    chosen = [(row.chosen, row.rejected) for row in decided(labels)]
     assert chosen == [("oats", "hay"), ("hay", "oats")]
 
 
 def test_pairs_of_an_instruction_stay_together(start: PolicyRef, tmp_path: Path) -> None:
     asked = toy.instructions(200)
     method = learner(validation_fraction=0.3)
-    from farm.training.preferences import decided
-
-    labels = decided([toy.label(i, "hay", w, preference=1.0) for i in asked for w in ("ox", "ow")])
-    training, validation = method._split(labels.preferences, seed=0)
-    ids = [{row.instruction.id for row in side} for side in (training, validation)]
+    labels = [toy.label(i, "hay", w, preference=1.0) for i in asked for w in ("ox", "ow")]
+    training, validation = method._split(labels, seed=0)
+    ids = [{label.pair.instruction.id for label in side} for side in (training, validation)]
     assert not ids[0] & ids[1]
-    assert 0.1 < len(validation) / len(labels.preferences) < 0.5
+    assert 0.1 < len(validation) / len(labels) < 0.5
 
 
 def test_it_continues_after_a_kill(start: PolicyRef, tmp_path: Path) -> None:
