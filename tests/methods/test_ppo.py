@@ -15,10 +15,10 @@ from farm.errors import ConfigError, DataError
 from farm.models.load import load_reward_model, load_tokenizer, save_policy
 from farm.protocols import FloatArray
 from farm.seeds import seed_libraries
+from farm.training.episodes import draw
 from farm.training.kl_control import AdaptiveKL, FixedKL
 from farm.types import Inputs, Instruction, PolicyRef
 from methods.ppo import PPO
-from methods.ppo_experience import draw
 from methods.ppo_value import RewardModelCritic, TrunkValue, ValueFunction
 
 

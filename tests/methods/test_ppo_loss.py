@@ -1,15 +1,23 @@
 """PPO's formulas on numbers worked out by hand, and one step against a plain implementation."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
+import toy_policy as toy
 
 from farm.models.heads import TrunkHead
 from farm.seeds import seed_libraries
 from farm.training.advantages import gae, whiten
+from farm.training.episodes import Episodes
+from farm.training.kl_control import FixedKL
+from farm.training.networks import networks
+from farm.training.on_policy import Run
+from farm.types import Inputs
+from methods.ppo import PPO, Lesson
 from methods.ppo_loss import k1, k3, policy_loss, shaped_rewards, value_loss
-from methods.ppo_update import ClippedUpdate, Lesson
+from methods.ppo_value import TrunkValue
 
 
 def test_kl_estimators_are_unbiased_and_k3_is_never_negative() -> None:
@@ -90,7 +98,7 @@ def _plain_loss(model, head, prompts, responses, rewards, *, beta, old) -> torch
 
 
 @pytest.mark.parametrize("tokens_per_batch", [1, 16, 1000])
-def test_one_update_equals_a_plain_implementation(tokens_per_batch: int) -> None:
+def test_one_update_equals_a_plain_implementation(tokens_per_batch: int, tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(1)
 
     def ids(length: int) -> list[int]:
@@ -111,19 +119,20 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int) -> None
     shaped = shaped_rewards(torch.tensor(rewards), kl, mask, 0.3)
     found = gae(shaped, padded(old[1]), mask, gamma=1.0, lambda_=0.95)
     lesson = Lesson(
-        prompts, responses, mask, padded(old[0]), padded(old[1]),
-        whiten(found.advantages_B_T, mask), found.returns_B_T,
+        mask, padded(old[0]), padded(old[1]), whiten(found.advantages_B_T, mask), found.returns_B_T
+    )
+    learner = PPO(
+        **toy.LIMITS, value=TrunkValue(), kl=FixedKL(0.3), epochs=1, episodes_per_step=4,
+        minibatch_size=4, tokens_per_batch=tokens_per_batch,
     )  # fmt: skip
-    update = ClippedUpdate(
-        epochs=1, minibatch_size=4, tokens_per_batch=tokens_per_batch, learning_rate=0.01,
-        warmup_steps=0, lr_schedule="constant_with_warmup", adam_epsilon=1e-5, max_grad_norm=1.0,
-        clip_ratio=0.2, clip_value=0.2, value_coefficient=0.1,
-    )  # fmt: skip
-    ours, plain = _model(), _model()
-    networks = update.networks(ours, TrunkHead(16), steps=1, episodes=4)
-    torch.nn.init.normal_(networks.critic.head.weight, generator=torch.Generator().manual_seed(2))
+    ours, plain, critic = _model(), _model(), TrunkHead(16)
+    torch.nn.init.normal_(critic.head.weight, generator=torch.Generator().manual_seed(2))
     head = TrunkHead(16)
-    head.load_state_dict(networks.critic.state_dict())
+    head.load_state_dict(critic.state_dict())
+    nets = networks(
+        {"model": ours, "critic": critic}, learning_rate=0.01, adam_epsilon=1e-5,
+        lr_schedule="constant_with_warmup", warmup_steps=0, optimizer_steps=1,
+    )  # fmt: skip
 
     optimizer = torch.optim.AdamW(
         [*plain.parameters(), *head.parameters()], lr=0.01, eps=1e-5, weight_decay=0.0
@@ -133,10 +142,12 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int) -> None
     torch.nn.utils.clip_grad_norm_([*plain.parameters(), *head.parameters()], 1.0)
     optimizer.step()
 
-    from farm.seeds import generator as numbers
-
-    metrics = update.run(networks, lesson, lambda epoch: numbers(0, "test", epoch))
+    run = Run([], [], Inputs(), None, None, nets, toy.context(tmp_path))  # type: ignore[arg-type]
+    episodes = Episodes(prompts, responses, mask, torch.ones(4, dtype=torch.bool))
+    metrics = learner.update(
+        run, episodes.lengths(), learner.minibatch_loss(nets, episodes, lesson)
+    )
     assert metrics["loss"] == pytest.approx(loss.item(), abs=1e-5)
     for mine, theirs in zip(ours.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(mine, theirs, atol=2e-5, rtol=0)
-    torch.testing.assert_close(networks.critic.head.weight, head.head.weight, atol=2e-5, rtol=0)
+    torch.testing.assert_close(critic.head.weight, head.head.weight, atol=2e-5, rtol=0)

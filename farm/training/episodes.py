@@ -1,18 +1,37 @@
-"""What PPO knows about the answers of one step, and how it is laid out."""
+"""Answers that a policy has just given, and what it and its start say about them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from farm.generation.decode import Rollouts, decode
-from farm.generation.logprobs import batches, divergence, predict, token_logprobs
+from farm.generation.logprobs import (
+    Prediction,
+    ResponseBatch,
+    batches,
+    divergence,
+    predict,
+    response_batch,
+    token_logprobs,
+)
 from farm.seeds import generator
-from farm.training.advantages import explained_variance, masked_mean
-from methods.ppo_update import Networks
+from farm.training.advantages import masked_mean
+from farm.training.answer_logprobs import entropy
+
+PerToken = Callable[[ResponseBatch, Prediction], Tensor]
+"""A figure for each of a batch's answer tokens, [N]."""
+
+
+class Predictor(Protocol):
+    """A frozen policy; see `farm.training.anchor`."""
+
+    def predict(self, batch: ResponseBatch) -> Prediction:
+        """What it computes where answer tokens are predicted."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -26,19 +45,38 @@ class Episodes:
     stopped_B: Tensor
     """bool."""
 
+    def lengths(self) -> list[int]:
+        """Tokens of prompt and answer."""
+        return [len(p) + len(r) for p, r in zip(self.prompts, self.responses, strict=True)]
 
-@dataclass(frozen=True)
-class Observed:
-    """What the networks say about the answers' tokens before the update; float32 [B, T], 0
-    outside the mask."""
+    def batch(self, model: Any, rows: Sequence[int]) -> ResponseBatch:
+        """Some of the answers, for one forward pass."""
+        return response_batch(
+            model, [self.prompts[row] for row in rows], [self.responses[row] for row in rows]
+        )
+
+    def take(self, rows: Sequence[int]) -> "Episodes":
+        """Some of them."""
+        return Episodes(
+            [self.prompts[row] for row in rows],
+            [self.responses[row] for row in rows],
+            self.mask_B_T[list(rows)],
+            self.stopped_B[list(rows)],
+        )
+
+
+class Observed(NamedTuple):
+    """What the policies say about the answers' tokens before an update; float32 [B, T], 0 outside
+    the mask."""
 
     logprobs_B_T: Tensor
     start_logprobs_B_T: Tensor
-    values_B_T: Tensor
     kl_B_T: Tensor
     """Exact KL(policy || start) at each token, nats."""
     entropy_B_T: Tensor
     """Of the policy at each token, nats."""
+    others_K_B_T: Tensor
+    """What else was asked for."""
 
 
 def draw(seed: int, population: int, begin: int, count: int) -> list[int]:
@@ -56,23 +94,28 @@ def rollout(model: Any, prompts: Sequence[list[int]], **how: Any) -> Episodes:
 
 
 def observe(
-    networks: Networks, start: Any, episodes: Episodes, *, tokens_per_batch: int
+    model: Any,
+    anchor: Predictor,
+    episodes: Episodes,
+    *,
+    tokens_per_batch: int,
+    others: Sequence[PerToken] = (),
 ) -> Observed:
     """One pass over the answers. Old log-probabilities are taken here rather than from sampling,
-    so that the update's first ratio is 1 whatever engine sampled."""
-    model = networks.model
-    found = torch.zeros(5, *episodes.mask_B_T.shape, device=model.device)
+    so that an update's first ratio is 1 whatever engine sampled."""
+    shape = (4 + len(others), *episodes.mask_B_T.shape)
+    found = torch.zeros(*shape, device=model.device)
     with torch.no_grad():
         for rows, batch in batches(model, episodes.prompts, episodes.responses, tokens_per_batch):
-            ours, theirs = predict(model, batch), predict(start, batch)
+            ours, theirs = predict(model, batch), anchor.predict(batch)
             place(found, rows, episodes.mask_B_T, torch.stack([
                 token_logprobs(ours.logits_N_V, batch.tokens_N),
                 token_logprobs(theirs.logits_N_V, batch.tokens_N),
-                networks.critic(batch, ours),
                 divergence(ours.logits_N_V, theirs.logits_N_V),
                 entropy(ours.logits_N_V),
+                *(other(batch, ours) for other in others),
             ]))  # fmt: skip
-    return Observed(*found)
+    return Observed(found[0], found[1], found[2], found[3], found[4:])
 
 
 def place(target_K_B_T: Tensor, rows: Sequence[int], mask_B_T: Tensor, found_K_N: Tensor) -> None:
@@ -82,19 +125,13 @@ def place(target_K_B_T: Tensor, rows: Sequence[int], mask_B_T: Tensor, found_K_N
     target_K_B_T[:, rows] = part_K_b_T
 
 
-def entropy(logits_N_V: Tensor) -> Tensor:
-    """Of softmax(logits), in nats [N]."""
-    logprobs_N_V = logits_N_V.float().log_softmax(-1)
-    return -(logprobs_N_V.exp() * logprobs_N_V).sum(-1)
-
-
-def describe(episodes: Episodes, observed: Observed, returns_B_T: Tensor) -> dict[str, float]:
-    """A step's answers in numbers."""
+def describe(episodes: Episodes, observed: Observed) -> dict[str, float]:
+    """A step's answers in numbers: kl_to_start (nats per answer, exact per token), entropy (nats
+    per token), length (tokens), stopped (share)."""
     mask = episodes.mask_B_T
     return {
         "kl_to_start": float(observed.kl_B_T.sum(1).mean()),
         "entropy": float(masked_mean(observed.entropy_B_T, mask)),
         "length": float(mask.sum(1).float().mean()),
         "stopped": float(episodes.stopped_B.float().mean()),
-        "explained_variance": explained_variance(observed.values_B_T, returns_B_T, mask),
     }

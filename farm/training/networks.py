@@ -1,0 +1,65 @@
+"""What learns in a loop of ours, and how its parameters move."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+from transformers import get_scheduler
+
+from farm.training.schedule import LearningRateSchedule
+
+
+@dataclass(frozen=True)
+class Networks:
+    """Torch modules by name, `model` (the policy) among them, with one optimiser."""
+
+    modules: Mapping[str, Any]
+    optimizer: Any
+    scheduler: Any
+
+    @property
+    def model(self) -> Any:
+        """The policy."""
+        return self.modules["model"]
+
+    def step(self, max_grad_norm: float) -> None:
+        """Move along the gradients that have been accumulated, and forget them."""
+        clip_grad_norm_(self.optimizer.param_groups[0]["params"], max_grad_norm)
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        self.scheduler.step()
+
+    def state(self) -> dict[str, Any]:
+        """Tensors and plain values, for a resume file."""
+        return {name: part.state_dict() for name, part in self._parts().items()}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        """The inverse of `state`."""
+        for name, part in self._parts().items():
+            part.load_state_dict(state[name])
+
+    def _parts(self) -> dict[str, Any]:
+        return {**self.modules, "optimizer": self.optimizer, "scheduler": self.scheduler}
+
+
+def networks(
+    modules: Mapping[str, Any],
+    *,
+    learning_rate: float,
+    adam_epsilon: float,
+    lr_schedule: LearningRateSchedule,
+    warmup_steps: int,
+    optimizer_steps: int,
+) -> Networks:
+    """The modules with AdamW over their trainable parameters, for so many steps."""
+    parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
+    optimizer = AdamW(parameters, learning_rate, eps=adam_epsilon, weight_decay=0.0, fused=True)
+    scheduler = get_scheduler(
+        lr_schedule,
+        optimizer,
+        num_warmup_steps=warmup_steps,
+        num_training_steps=optimizer_steps,
+    )
+    return Networks(modules, optimizer, scheduler)
