@@ -18,7 +18,7 @@ from farm.console import Console
 from farm.errors import FarmError
 from farm.stages.job import Job
 
-_PACKAGES = ("torch", "transformers", "trl", "ray", "accelerate", "tokenizers", "numpy")
+_PACKAGES = ("torch", "transformers", "trl", "peft", "ray", "accelerate", "tokenizers", "numpy")
 
 
 @dataclass(frozen=True)

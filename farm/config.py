@@ -72,7 +72,7 @@ RUN = Command("config", Configuration, {"study": "python -m farm.study"})
 
 def compose(overrides: Sequence[str] = (), command: Command = RUN) -> DictConfig:
     """The configuration that the command line `overrides` asks for, checked."""
-    return _checked(Composer(root=command.root), list(overrides), command)
+    return checked(Composer(root=command.root), list(overrides), command)
 
 
 def plain(node: Node) -> dict[str, Any]:
@@ -269,10 +269,10 @@ def _dispatch(arguments: argparse.Namespace, task: Task, command: Command) -> in
     composer = Composer(arguments.config_dir, command.root)
     if composer.answers(arguments):
         if arguments.cfg:  # shown first, so that a wrong configuration can be looked at
-            _checked(composer, arguments.overrides, command)
+            checked(composer, arguments.overrides, command)
         return 0
     if not arguments.multirun:
-        return task(_checked(composer, arguments.overrides, command))
+        return task(checked(composer, arguments.overrides, command))
     jobs = composer.jobs(arguments.overrides)
     for job in jobs:
         _check_job(composer, job, command)
@@ -280,7 +280,9 @@ def _dispatch(arguments: argparse.Namespace, task: Task, command: Command) -> in
     return next((status for status in statuses if status), 0)
 
 
-def _checked(composer: Composer, overrides: list[str], command: Command) -> DictConfig:
+def checked(composer: Composer, overrides: list[str], command: Command) -> DictConfig:
+    """The configuration that a composer makes of these overrides, checked, its numbers of the types
+    that their keys have."""
     config = composer.compose(overrides)
     check(config, command)
     return _typed(config, command)
@@ -288,7 +290,7 @@ def _checked(composer: Composer, overrides: list[str], command: Command) -> Dict
 
 def _check_job(composer: Composer, job: list[str], command: Command) -> None:
     try:
-        _checked(composer, job, command)
+        checked(composer, job, command)
     except ConfigError as error:
         raise ConfigError(f"{error} (in the job {' '.join(job)})") from None
 

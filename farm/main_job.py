@@ -17,8 +17,10 @@ from farm.estimate import estimates
 from farm.measure import Figures, Measurement
 from farm.pipeline import Pipeline
 from farm.preflight import check_keys, check_packages
+from farm.reward_quality import RewardQuality
 from farm.run_folder import RunFolder, run_folder
 from farm.settings import Settings
+from farm.spending import Spending
 from farm.stages.policy import training_metrics
 from farm.types import SplitName
 
@@ -52,6 +54,7 @@ def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: 
     console.message("Planned stages, up to the learned policy (dry_run=true):")
     planner = Planner(store, console)
     pipeline = Pipeline(config, settings, planner)
+    RewardQuality(config, settings, planner, pipeline).check()
     pipeline.ask_given_reference()
     _ = pipeline.policy
     for estimate in estimates(config, settings, pipeline):
@@ -77,6 +80,7 @@ class _Run:
         self._folder = folder
         self._console = console
         self._pipeline = Pipeline(config, settings, builder)
+        self._reward_quality = RewardQuality(config, settings, builder, self._pipeline)
         self._info: dict[str, Any] = {
             "name": settings.name,
             "seed": settings.seed,
@@ -90,6 +94,7 @@ class _Run:
         for warning in self._info["warnings"]:
             self._console.message(f"warning: {warning}")
         self._folder.begin(config_yaml, self._info)
+        self._reward_quality.check()
         self._pipeline.ask_given_reference()
         self._learn()
         figures = self._measure()
@@ -119,22 +124,11 @@ class _Run:
         if example.exists():
             self._console.message(f"one training example\n{example.read_text().rstrip()}")
 
-    @property
-    def _uses_judgments(self) -> bool:
-        return any(timing.stage == "judgments" for timing in self._builder.timings)
-
     def _measure(self) -> Figures:
-        evaluation = self._settings.evaluation
-        labels = self._pipeline.judgments.manifest["results"] if self._uses_judgments else {}
-        self._info |= {"labels": labels.get("labels", 0), "cost_usd": labels.get("cost_usd", 0.0)}
-        measurement = Measurement(
-            self._pipeline,
-            temperature=self._settings.decoding.temperature,
-            temperatures=list(evaluation.temperatures),
-            excluded=frozenset(self._config["data"]["headline_excludes"]),
-            seed=self._settings.seed,
-        )
-        return measurement.figures(labels=self._info["labels"], cost_usd=self._info["cost_usd"])
+        spending = Spending(self._pipeline)
+        self._info |= {"labels": spending.judgments(), "cost_usd": spending.cost_usd()}
+        excluded = frozenset(self._config["data"]["headline_excludes"])
+        return Measurement(self._pipeline, self._settings, excluded).figures()
 
     def _write(self, figures: Figures) -> None:
         path = self._folder.path
@@ -143,8 +137,7 @@ class _Run:
         figures.final.to_parquet(path / "final.parquet", index=False)
         figures.final_items.to_parquet(path / "final_items.parquet", index=False)
         self._samples(figures).to_parquet(path / "samples.parquet", index=False)
-        pipeline = self._pipeline
-        reward = pipeline.reward.manifest["results"] if pipeline.needs_reward else None
+        reward = self._measured_reward()  # first, since it may have something to note
         self._folder.write_info(
             {
                 **self._info,
@@ -152,11 +145,18 @@ class _Run:
                 "status": "finished",
                 "selected_step": figures.selected_step,
                 "last_step": figures.last_step,
-                "reference": pipeline.reference_description(),
+                "reference": self._pipeline.reference_description(),
                 "reward_model": reward,
                 "stages": [vars(timing) for timing in self._builder.timings],
             }
         )
+
+    def _measured_reward(self) -> dict[str, Any] | None:
+        """What the reward's training noted, and how good it is; None without a reward."""
+        if not self._pipeline.needs_reward:
+            return None
+        results = self._pipeline.reward.manifest["results"]
+        return {**results, **self._reward_quality.figures()}
 
     def _samples(self, figures: Figures) -> "pd.DataFrame":
         """Side-by-side answers of the reference and the selected checkpoint."""

@@ -20,7 +20,7 @@ from farm.seeds import derive
 from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.targets import target_class
-from farm.types import MEASURED_SPLITS, SplitName
+from farm.types import MEASURED_SPLITS, Need, SplitName
 
 Node = Mapping[str, Any]
 
@@ -77,7 +77,7 @@ class Pipeline:
         """The policy that learning begins from, also the KL anchor."""
         starts: dict[str, Callable[[], Artifact]] = {
             "sft": lambda: self._fit(
-                self._config["sft"], class_label(self._config["sft"]), self.model
+                self._config["sft"], class_label(self._config["sft"]), self.model, "sft"
             ),
             "instruct": lambda: self.model,
         }
@@ -119,7 +119,7 @@ class Pipeline:
     def reward(self) -> Artifact:
         """The reward model, or the scorer that the config names in its place."""
         node = self._config["reward"]
-        if not issubclass(target_class(node["_target_"]), RewardLearner):
+        if not self._has_reward_learner:
             step = Step(
                 "reward", "farm.stages.reward:given", {"reward": node}, {}, 0, "reward (given)"
             )
@@ -139,14 +139,37 @@ class Pipeline:
         return self._ensure(step)
 
     @property
+    def _needs(self) -> frozenset[Need]:
+        needs: frozenset[Need] = target_class(self._config["method"]["_target_"]).needs
+        return needs
+
+    @property
     def needs_reward(self) -> bool:
         """Whether the method learns from a reward."""
-        return "reward" in target_class(self._config["method"]["_target_"]).needs
+        return "reward" in self._needs
+
+    @property
+    def learns_reward(self) -> bool:
+        """Whether that reward is learned, from labels."""
+        return self.needs_reward and self._has_reward_learner
+
+    @property
+    def _has_reward_learner(self) -> bool:
+        return issubclass(target_class(self._config["reward"]["_target_"]), RewardLearner)
+
+    @property
+    def uses_judgments(self) -> bool:
+        """Whether the method, itself or through its reward, learns from labels that are there
+        before it begins."""
+        return "judgments" in self._needs or self.learns_reward
 
     @cached_property
     def policy(self) -> Artifact:
-        """What the method learned."""
-        return self._fit(self._config["method"], self.method_label, self.start)
+        """What the method learned. Where the start has learned from the demonstrations of the
+        split `sft`, it goes on with those of `preference`."""
+        splits: dict[str, SplitName] = {"sft": "preference", "instruct": "sft"}
+        split = splits[self._settings.start]
+        return self._fit(self._config["method"], self.method_label, self.start, split)
 
     @property
     def method_label(self) -> str:
@@ -163,7 +186,9 @@ class Pipeline:
     def _training_nodes(self) -> dict[str, Any]:
         return {"tuning": self._config["tuning"], "decoding": self._training_decoding}
 
-    def _fit(self, learner: Node, label: str, start: Artifact) -> Artifact:
+    def _fit(
+        self, learner: Node, label: str, start: Artifact, demonstrations: SplitName
+    ) -> Artifact:
         needs = target_class(learner["_target_"]).needs
         config = {"learner": learner, **self._training_nodes()}
         parents = {"start": start, "instructions": self.instructions}
@@ -171,6 +196,8 @@ class Pipeline:
             parents["judgments"] = self.judgments
         if "reward" in needs:
             parents["reward"] = self.reward
+        if needs & {"demonstrations", "text"}:
+            config["demonstrations"] = demonstrations
         if "annotator" in needs:
             config["annotator"] = self._config["annotators"]["train"]
         step = Step(

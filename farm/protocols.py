@@ -27,6 +27,8 @@ from farm.types import (
 
 if TYPE_CHECKING:
     from farm.context import Context
+    from farm.training.episodes import Predictor
+    from farm.training.precision import Precision
 
 FloatArray = NDArray[np.float64]
 
@@ -118,8 +120,19 @@ class Sampler(Protocol):
 
 @runtime_checkable
 class Tuning(Protocol):
-    """Which parameters of a model learn."""
+    """Which parameters of a model learn, and how their gradients are computed."""
 
-    def apply(self, model: Any) -> Any:
-        """The model (a torch module) with its trainable parameters marked."""
+    @property
+    def precision(self) -> "Precision":
+        """Of training; see `farm.training.precision`."""
+        ...
+
+    def apply(self, model: Any, *, seed: int) -> Any:
+        """The model (a torch module) with its trainable parameters marked; what is random about
+        them is a function of the run's `seed`."""
+        ...
+
+    def anchor(self, model: Any, path: str, device: str) -> "Predictor":
+        """The start policy for as long as `model`, which `apply` made of it, learns; `path` is the
+        start's directory."""
         ...

@@ -20,13 +20,20 @@ from farm.protocols import (
     Tuning,
 )
 from farm.tracking import Tracker
-from farm.types import Decoding
 
 
 def _at_least(lowest: float, key: str, *values: float | None) -> None:
     for value in values:
         if value is not None and not lowest <= value < math.inf:
             raise ConfigError(f"{key}: give a number that is {lowest} or more, not {value}.")
+
+
+@dataclass(frozen=True)
+class DecodingSettings:
+    """How learned policies answer; what else `farm.types.Decoding` says, they bring themselves."""
+
+    temperature: float
+    max_new_tokens: int
 
 
 @dataclass(frozen=True)
@@ -65,6 +72,8 @@ class EvaluationSettings:
     """Samples among which the longest-answer control takes the longest."""
     samples: int
     """Answers shown side by side in the report."""
+    reward_bench: str | None
+    """A file of chosen and rejected answers on which reward models are measured as well."""
 
     def __post_init__(self) -> None:
         if not self.temperatures:
@@ -114,7 +123,7 @@ class Settings:
     """Say which stages would run, and run none."""
     runs_dir: str
     """Folder of the store and of all runs."""
-    decoding: Decoding
+    decoding: DecodingSettings
     """How learned policies are decoded in evaluation."""
     pairs: PairSettings
     evaluation: EvaluationSettings
@@ -133,7 +142,7 @@ class Settings:
         plain = {field.name: config[field.name] for field in fields(Settings)}
         evaluation = dict(config["evaluation"])
         evaluation["temperatures"] = tuple(map(float, evaluation["temperatures"]))
-        plain["decoding"] = Decoding(**config["decoding"])
+        plain["decoding"] = DecodingSettings(**config["decoding"])
         plain["pairs"] = PairSettings(**config["pairs"])
         plain["evaluation"] = EvaluationSettings(**evaluation)
         plain["cluster"] = ClusterSettings(**config["cluster"])

@@ -127,6 +127,9 @@ class Decoding:
     temperature: float
     """0 is greedy; 1 samples the policy's own distribution with full support."""
     max_new_tokens: int
+    control: str | None = None
+    """A special token of the policy's tokenizer that goes in front of every prompt. The learner
+    that taught it sets it: it is no key of a configuration."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,12 @@ class PolicyRef:
     path: str
     decoding: Decoding
     best_of: BestOf | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether an answer is one draw from its model, given the prompt alone. Of other policies
+        the model's log-probabilities are not the answers', so their divergence is not known."""
+        return self.best_of is None and self.decoding.control is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +176,8 @@ class Inputs:
     instructions: Sequence[Instruction] | None = None
     """Prompts without answers (split `unlabeled`)."""
     demonstrations: Sequence[Instruction] | None = None
-    """Instructions whose `demonstration` is not None (split `sft`)."""
+    """Instructions whose `demonstration` is not None (split `sft`; `preference` for a method whose
+    start has learned from that)."""
     judgments: Sequence[LabeledPair] | None = None
     """Noisy training labels (split `preference`)."""
     reward: "Scorer | None" = None

@@ -44,6 +44,7 @@ class PairLearner(LossLearner):
 
     def _fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> None:
         from farm.models.load import load_policy, load_tokenizer
+        from farm.training.precision import autocast_to
 
         found = heard(inputs.judgments or ())
         note_labels(found, context.work)
@@ -54,8 +55,10 @@ class PairLearner(LossLearner):
             max_prompt_tokens=self.max_prompt_tokens,
             max_new_tokens=self.max_new_tokens,
         )
-        model = context.tuning.apply(load_policy(start.path, context.device))
-        losses = self.losses(model, rows)
+        model = load_policy(start.path, context.device)
+        model = context.tuning.apply(model, seed=context.seed)
+        with autocast_to(context.tuning.precision, context.device):
+            losses = self.losses(model, rows, context)
         learn_policy(
             self,
             model,
@@ -66,8 +69,26 @@ class PairLearner(LossLearner):
             checkpoint_every=self.checkpoint_every,
         )
 
-    def losses(self, model: Any, rows: PairRows) -> LossOfRows:
+    def losses(self, model: Any, rows: PairRows, context: "Context") -> LossOfRows:
         """The loss of some of the rows; `model` is still the start."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnanchoredPairLearner(PairLearner):
+    """Its loss sees the policy alone, wherever it has begun."""
+
+    def losses(self, model: Any, rows: PairRows, context: "Context") -> LossOfRows:
+        """The class's own `pair_losses`."""
+        from farm.training.answer_logprobs import pair_logprobs
+
+        def losses(model: Any, batch: Sequence[int]) -> "RowLosses":
+            return self.pair_losses(pair_logprobs(model, rows, batch))
+
+        return losses
+
+    def pair_losses(self, policy: "PairLogprobs") -> "RowLosses":
+        """Losses of pairs."""
         raise NotImplementedError
 
 
@@ -76,13 +97,12 @@ class AnchoredPairLearner(PairLearner):
     """Its loss sees how far the policy has moved from the start, whose log-probabilities are
     computed once, before the first step."""
 
-    def losses(self, model: Any, rows: PairRows) -> LossOfRows:
+    def losses(self, model: Any, rows: PairRows, context: "Context") -> LossOfRows:
         """The class's own `pair_losses` of both answers' log-ratios."""
-        from farm.training.answer_logprobs import frozen_logprobs, pair_logprobs
+        from farm.training.answer_logprobs import frozen_pair_logprobs, pair_logprobs
 
-        start_a_N, start_b_N = (
-            frozen_logprobs(model, rows.prompts, answers, tokens_per_batch=self.tokens_per_batch)
-            for answers in (rows.a, rows.b)
+        start_a_N, start_b_N = frozen_pair_logprobs(
+            model, rows, tokens_per_batch=self.tokens_per_batch
         )
 
         def losses(model: Any, batch: Sequence[int]) -> "RowLosses":

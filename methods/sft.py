@@ -4,12 +4,12 @@ Maximises sum_t log pi(y_t | x, y_<t) over the answer's tokens and its end id, a
 batch's answer tokens; prompts are read, not learned. The loop is TRL's SFTTrainer.
 AlpacaFarm's SFT10k (arXiv 2305.14387) used learning rate 2e-5, cosine, warm-up 3 %, 3 epochs,
 batch 128, no weight decay, on LLaMA-7B; the defaults here suit a model a thousand times smaller.
+As a method it is AlpacaFarm's SFT52k: the start goes on with demonstrations it has not seen.
 """
 
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from farm.checks import require_at_least
@@ -20,6 +20,7 @@ from farm.types import Inputs, Instruction, Need, PolicyRef
 if TYPE_CHECKING:
     from farm.context import Context
     from farm.models.chat import Example
+    from farm.training.trainer import CheckpointSave
 
 logger = logging.getLogger(__name__)
 
@@ -58,25 +59,45 @@ class SFT(OfflineLearner):
         self, start: PolicyRef, demonstrations: Sequence[Instruction], context: "Context"
     ) -> None:
         from farm.models.load import load_policy, load_tokenizer, save_policy
-        from farm.training.trainer import publish, train
 
         tokenizer = load_tokenizer(start.path)
-        examples = self._examples(tokenizer, demonstrations, context)
-        model = context.tuning.apply(load_policy(start.path, context.device))
+        self.learn(
+            load_policy(start.path, context.device),
+            tokenizer,
+            self._examples(tokenizer, demonstrations),
+            context,
+            lambda model, path: save_policy(model, tokenizer, path),
+        )
+
+    def learn(
+        self,
+        model: Any,
+        tokenizer: Any,
+        examples: "Sequence[Example]",
+        context: "Context",
+        save: "CheckpointSave",
+    ) -> None:
+        """Train `model` on the examples and publish it as `context.work / "policy"`; one of them
+        is kept in `example.txt`."""
+        from farm.models import chat
+        from farm.training.trainer import publish, train
+
+        shown = chat.describe(tokenizer, examples[0])
+        (context.work / "example.txt").write_text(shown + "\n")
+        logger.info("one of %d training examples\n%s", len(examples), shown)
+        model = context.tuning.apply(model, seed=context.seed)
         trainer = self._trainer(model, tokenizer, examples, context)
         train(
             trainer,
             context,
             lengths=[len(example.input_ids) for example in examples],
             names={"entropy": "entropy", "mean_token_accuracy": "accuracy"},
-            checkpoint=lambda model, path: save_policy(model, tokenizer, path),
+            checkpoint=save,
             checkpoint_every=self.checkpoint_every,
         )
-        publish(context, "policy", partial(save_policy, trainer.model, tokenizer))
+        publish(context, "policy", lambda path: save(trainer.model, path))
 
-    def _examples(
-        self, tokenizer: Any, demonstrations: Sequence[Instruction], context: "Context"
-    ) -> "list[Example]":
+    def _examples(self, tokenizer: Any, demonstrations: Sequence[Instruction]) -> "list[Example]":
         from farm.models import chat
 
         answered = [(i.messages, i.demonstration) for i in demonstrations if i.demonstration]
@@ -84,17 +105,13 @@ class SFT(OfflineLearner):
             raise DataError(
                 "no instruction has a demonstration: supervised fine-tuning needs some."
             )
-        examples = chat.examples(
+        return chat.examples(
             tokenizer,
             [messages for messages, _ in answered],
             [text for _, text in answered],
             max_prompt_tokens=self.max_prompt_tokens,
             max_new_tokens=self.max_new_tokens,
         )
-        shown = chat.describe(tokenizer, examples[0])
-        (context.work / "example.txt").write_text(shown + "\n")
-        logger.info("one of %d training examples\n%s", len(examples), shown)
-        return examples
 
     def _trainer(
         self, model: Any, tokenizer: Any, examples: "Sequence[Example]", context: "Context"

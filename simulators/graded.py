@@ -1,12 +1,11 @@
-"""Raters as in HelpSteer2-Preference (arXiv 2410.01257): ratings of both answers by attributes, and a
-preference that says how strong it is. Programs over what can be seen in a barnyard's answer."""
+"""Raters as in HelpSteer2-Preference (arXiv 2410.01257): ratings of both answers by attributes,
+and a preference that says how strong it is. Programs over what can be seen in two answers."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
 from farm.checks import require, require_at_least
 from farm.data.barnyard.features import measure, weight_vector
@@ -32,13 +31,6 @@ class Scale:
     weights: Mapping[str, float]
 
 
-class _Drawn(NamedTuple):
-    """What the K raters of one pair said, in canonical orientation."""
-
-    grades_K: NDArray[np.int64]
-    ratings_K_2_A: FloatArray
-
-
 class GradedRaters:
     """Several raters for each pair; its label is the mean of what they say, rounded.
 
@@ -46,9 +38,9 @@ class GradedRaters:
     utilities: P(strength <= s) = sigmoid((cutoff_s - u(b) + u(a)) / temperature), the cutoffs being
     -cutoffs[1], -cutoffs[0], 0, cutoffs[0], cutoffs[1]; so one rater alone prefers b with Bradley
     and Terry's probability. A rating is the answer's `Scale` plus normal noise, rounded and kept in
-    0..4. Means are rounded, halves to the even grade: a mean strength of 0 is a tie. HelpSteer2
-    also leaves out raters who disagree with the others; that rule is not ours. The preference is
-    the strength's sign, `votes` are the raters' own sides; ratings and strengths err independently.
+    0..4. Taking the mean of all raters and rounding it, halves to the even grade, is ours; a mean
+    strength of 0 is a tie. The preference is the strength's sign, `votes` are the raters' own
+    sides. Ratings and strengths err independently.
 
     Args:
         name: who they are; part of every draw's seed.
@@ -97,25 +89,22 @@ class GradedRaters:
         self._raters = sorted(raters)
 
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
-        """Labels with a strength in -3..3 and whole ratings in 0..4; none of both on identical
-        texts."""
+        """Labels with a strength in -3..3 and whole ratings in 0..4; identical texts are a tie
+        that nobody rates."""
         canonical = [pair if is_canonical(pair) else turn_pair(pair) for pair in pairs]
         a_N_F, b_N_F = self._features(canonical)
         cumulative_N_5 = self._cumulative((b_N_F - a_N_F) @ self._weights)
         rated_N_2_A = self._bases_A + np.stack([a_N_F, b_N_F], 1) @ self._scales_A_F.T
-        judgments = []
-        for row, pair in enumerate(canonical):
-            if np.isnan(cumulative_N_5[row, 0]):
-                judgments.append(Judgment(pair.id, None, self._name, "ab", error=_CANNOT_JUDGE))
-            elif pair.output_a == pair.output_b:
-                judgments.append(tie(pair, self._name))
-            else:
-                rng = generator(redraw(seed, draw), "graded", self._name, pair.id)
-                drawn = self._drawn(rng, cumulative_N_5[row], rated_N_2_A[row])
-                judgments.append(self._label(pair, drawn, draw))
-        turned = [judgment if pair is asked else replace(turn_judgment(judgment), order="ab")
-                  for judgment, pair, asked in zip(judgments, pairs, canonical, strict=True)]
-        return turned
+        judgments = [
+            self._judgment(pair, cumulative_5, rated_2_A, redraw(seed, draw), draw)
+            for pair, cumulative_5, rated_2_A in zip(
+                canonical, cumulative_N_5, rated_N_2_A, strict=True
+            )
+        ]
+        return [
+            judgment if is_canonical(pair) else replace(turn_judgment(judgment), order="ab")
+            for pair, judgment in zip(pairs, judgments, strict=True)
+        ]
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
         """P(the label prefers output_b), ties half; 0.5 for identical texts, NaN where there is no
@@ -136,17 +125,20 @@ class GradedRaters:
         """P(strength <= -3), ..., P(strength <= 2) of one rater; [N, 5]."""
         return sigmoid((self._cutoffs - gains_N[:, None]) / self._temperature)
 
-    def _drawn(
-        self, rng: np.random.Generator, cumulative_5: FloatArray, rated_2_A: FloatArray
-    ) -> _Drawn:
+    def _judgment(
+        self, pair: Pair, cumulative_5: FloatArray, rated_2_A: FloatArray, seed: int, draw: int
+    ) -> Judgment:
+        if np.isnan(cumulative_5).any():
+            return Judgment(pair.id, None, self._name, "ab", error=_CANNOT_JUDGE)
+        if pair.output_a == pair.output_b:
+            return replace(tie(pair, self._name), strength=0.0)
+        rng = generator(seed, "graded", self._name, pair.id)
         raters = self._raters[rng.integers(len(self._raters))]
         grades_K = _GRADES[np.searchsorted(cumulative_5, rng.random(raters), side="right")]
         noise_K_2_A = rng.normal(0.0, self._rating_noise, (raters, *rated_2_A.shape))
-        return _Drawn(grades_K, np.clip(np.rint(rated_2_A + noise_K_2_A), _LOWEST, _HIGHEST))
-
-    def _label(self, pair: Pair, drawn: _Drawn, draw: int) -> Judgment:
-        strength = float(np.rint(drawn.grades_K.mean()))
-        ratings_A_2 = np.rint(drawn.ratings_K_2_A.mean(axis=0)).T.tolist()
+        ratings_K_2_A = np.clip(np.rint(rated_2_A + noise_K_2_A), _LOWEST, _HIGHEST)
+        strength = float(np.rint(grades_K.mean()))
+        pairs_A_2 = np.rint(ratings_K_2_A.mean(axis=0)).T.tolist()
         return Judgment(
             pair.id,
             float(1 + np.sign(strength)) / 2,
@@ -154,8 +146,8 @@ class GradedRaters:
             "ab",
             draw,
             strength=strength,
-            attributes={n: (a, b) for n, (a, b) in zip(self._attributes, ratings_A_2, strict=True)},
-            votes=tuple((drawn.grades_K > 0).astype(float).tolist()),
+            attributes={n: (a, b) for n, (a, b) in zip(self._attributes, pairs_A_2, strict=True)},
+            votes=tuple((grades_K > 0).astype(float).tolist()),
         )
 
 
@@ -165,8 +157,7 @@ def _side_of_mean(says_N_6: FloatArray, raters: int) -> FloatArray:
     sums_N_S = np.zeros((len(says_N_6), 2 * widest + 1))  # P(sum = s) at s + widest
     sums_N_S[:, widest] = 1
     for _ in range(raters):
-        sums_N_S = sum(
-            says_N_6[:, [n]] * np.roll(sums_N_S, grade, axis=1) for n, grade in enumerate(_GRADES)
-        )
+        moved = [np.roll(sums_N_S, grade, axis=1) for grade in _GRADES]
+        sums_N_S = np.einsum("ng,gns->ns", says_N_6, moved)
     sides_S = np.sign(np.rint(np.arange(-widest, widest + 1) / raters))
     return np.asarray(sums_N_S @ (1 + sides_S) / 2)

@@ -18,8 +18,9 @@ class LabelFlip:
 
     The coin is tossed before the annotator is asked, so replaced verdicts cost nothing, and it
     replaces ties and soft preferences like any other: a preference q has expectation
-    (1 - 2p) q + p. Where a pair that is asked about gets no verdict, it stays without. Identical
-    texts are always asked about. Raises ConfigError unless 0 <= p <= 0.5.
+    (1 - 2p) q + p. A coin states no strength and rates nothing: for labels that have both,
+    `DifficultyFlip` turns the whole label. Where a pair that is asked about gets no verdict, it
+    stays without. Identical texts are always asked about. Raises ConfigError unless 0 <= p <= 0.5.
     """
 
     stage_version: ClassVar[int] = 1
@@ -89,9 +90,10 @@ class DifficultyFlip:
     p = p_hard + (p_easy - p_hard) |2q - 1|, q the annotator's exact expectation where it is a
     program and the verdict's own soft preference where it is not (so hard verdicts are all easy).
 
-    The annotator is asked about every pair. A turned preference q becomes 1 - q: ties stay ties,
-    no verdict stays none, and what is soft stays as soft. Raises ConfigError unless
-    0 <= p_easy <= p_hard <= 0.5.
+    The annotator is asked about every pair. A turned preference q becomes 1 - q, and with it
+    strength, ratings and votes are the other way round: ties stay ties, no verdict stays none,
+    what is soft stays as soft and what is strong as strong. With p_easy = p_hard every pair is as
+    likely to be turned. Raises ConfigError unless 0 <= p_easy <= p_hard <= 0.5.
     """
 
     stage_version: ClassVar[int] = 1

@@ -86,6 +86,8 @@ def read_line(row: Any) -> tuple[Pair, Judgment]:
         values["usage"] = Usage(**values["usage"])
     if values.get("votes") is not None:
         values["votes"] = tuple(values["votes"])
+    if values.get("attributes") is not None:
+        values["attributes"] = {name: (a, b) for name, (a, b) in values["attributes"].items()}
     return pair, Judgment(**{**values, "pair_id": pair.id})
 
 

@@ -1,6 +1,10 @@
-"""Annotators that ask another one several times and combine its verdicts."""
+"""Annotators that ask another one several times and combine its verdicts.
 
-from collections.abc import Sequence
+Where verdicts come with strengths and ratings, their means go along; a mean strength that
+contradicts the combined verdict, or one on a tie, is 0.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,7 +23,7 @@ class BothOrders:
     first answer cancels. `votes` are the two preferences; `flip_rate` counts where they differ.
     Raises ConfigError around a `RandomOrder`."""
 
-    stage_version: ClassVar[int] = 1
+    stage_version: ClassVar[int] = 2
 
     def __init__(self, *, annotator: Annotator) -> None:
         if isinstance(annotator, RandomOrder):
@@ -46,7 +50,7 @@ class Repeats:
     """Asks `k` times with fresh samples and takes the mean: a soft preference out of hard ones.
     `votes` are what was said; `rerun_variance` measures how they differ."""
 
-    stage_version: ClassVar[int] = 1
+    stage_version: ClassVar[int] = 2
 
     def __init__(self, *, annotator: Annotator, k: int) -> None:
         self._annotator = annotator
@@ -63,7 +67,7 @@ class Repeats:
 class Majority:
     """Asks `k` times with fresh samples; what most say is the verdict, and a draw is a tie."""
 
-    stage_version: ClassVar[int] = 1
+    stage_version: ClassVar[int] = 2
 
     def __init__(self, *, annotator: Annotator, k: int) -> None:
         self._annotator = annotator
@@ -72,13 +76,7 @@ class Majority:
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """Verdicts 0, 0.5 or 1."""
         rounds = _draws(self._annotator, pairs, seed, draw, self._k)
-        merged = [_merged(votes, draw) for votes in rounds]
-        return [
-            judgment
-            if judgment.votes is None
-            else replace(judgment, preference=_winner(judgment.votes))
-            for judgment in merged
-        ]
+        return [_merged(votes, draw, verdict=_winner) for votes in rounds]
 
 
 def flip_rate(judgments: Sequence[Judgment]) -> float:
@@ -101,6 +99,10 @@ def _positive(k: int) -> int:
     return k
 
 
+def _mean(votes: Sequence[float]) -> float:
+    return float(np.mean(votes))
+
+
 def _winner(votes: Sequence[float]) -> float:
     margin = sum((vote > 0.5) - (vote < 0.5) for vote in votes)
     return float(1 + np.sign(margin)) / 2
@@ -114,22 +116,50 @@ def _draws(
     return list(zip(*rounds, strict=True))
 
 
-def _merged(judgments: Sequence[Judgment], draw: int, needed: int = 1) -> Judgment:
-    """The mean of several judgments on one pair, with what all of them took."""
+def _merged(
+    judgments: Sequence[Judgment],
+    draw: int,
+    *,
+    needed: int = 1,
+    verdict: Callable[[Sequence[float]], float] = _mean,
+) -> Judgment:
+    """One judgment out of several on one pair, with what all of them took; a verdict where at
+    least `needed` of them have one."""
     said = [j for j in judgments if j.preference is not None]
     votes = tuple(j.preference for j in said if j.preference is not None)
     first = (said or judgments)[0]
+    preference = verdict(votes) if len(votes) >= needed else None
     failed = next((j.error for j in judgments if j.preference is None), None)
     latencies = [j.latency_s for j in judgments if j.latency_s is not None]
     return replace(
         first,
-        preference=float(np.mean(votes)) if len(votes) >= needed else None,
+        preference=preference,
         draw=draw,
+        strength=None if preference is None else _strength(said, preference),
+        attributes=None if preference is None else _attributes(said),
         votes=votes or None,
         raw="\n\n".join(j.raw for j in judgments if j.raw is not None) or None,
         usage=total_usage([j.usage for j in judgments]),
         cost_usd=total_cost([j.cost_usd for j in judgments]),
         cached=all(j.cached for j in judgments),
         latency_s=sum(latencies) if latencies else None,
-        error=None if len(votes) >= needed else failed,
+        error=None if preference is not None else failed,
     )
+
+
+def _strength(said: Sequence[Judgment], preference: float) -> float | None:
+    strengths = [j.strength for j in said if j.strength is not None]
+    if not strengths:
+        return None
+    mean = float(np.mean(strengths))
+    return mean if mean * (preference - 0.5) > 0 else 0.0
+
+
+def _attributes(said: Sequence[Judgment]) -> Mapping[str, tuple[float, float]] | None:
+    """The mean ratings by what all that rated have rated."""
+    rated = [j.attributes for j in said if j.attributes is not None]
+    if not rated:
+        return None
+    common = [name for name in rated[0] if all(name in ratings for ratings in rated)]
+    means = {name: np.mean([ratings[name] for ratings in rated], axis=0) for name in common}
+    return {name: (float(a), float(b)) for name, (a, b) in means.items()}

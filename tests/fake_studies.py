@@ -12,7 +12,7 @@ from farm.protocols import FloatArray
 from farm.seeds import generator
 from farm.studies.measure import Measured
 from farm.studies.overoptimization import HELD_OUT, RIVAL
-from farm.studies.settings import StudySettings
+from farm.studies.ranking_study import RankingStudy
 from farm.studies.tables import Tables, study_tables
 
 POOL, SINGLE, PEOPLE = "pool", "single", "people"
@@ -29,24 +29,26 @@ QUALITY = {
 STEPS = tuple(range(0, 50, 10))
 
 
-def study(seeds: Sequence[int] = (1, 2, 3), doses: Sequence[float] = (1.0,)) -> StudySettings:
+def study(seeds: Sequence[int] = (1, 2, 3), doses: Sequence[float] = (1.0,)) -> RankingStudy:
     """The settings; without doses no bias is dialled."""
     bias = {"judge": {"strength": 0.0}, "doses": tuple(doses)}
-    return StudySettings(
+    return RankingStudy(
         seeds=tuple(seeds),
         annotators=(POOL, SINGLE, PEOPLE),
         human=PEOPLE,
         controls=(SHUFFLED,),
+        methods=None,
         variants={},
         shares=(0.5, 1.0),
         biases={"length": bias} if doses else {},
         curve="ppo",
         samples=4,
         detect=(2.0, 5.0),
+        plan=False,
     )
 
 
-def measured(of: StudySettings, *, instructions: int = 30) -> Measured:
+def measured(of: RankingStudy, *, instructions: int = 30) -> Measured:
     """Policies as good as `QUALITY` says, with people who see it and a single judge who likes the
     opposite; gold turns over with the pool's labels and never with the people's."""
     runs = list(product(of.seeds, of.annotators))
@@ -66,7 +68,7 @@ def study_tables_once() -> Tables:
     return study_tables(measured(study()), study())
 
 
-def answers(gold: FloatArray, of: StudySettings, **more: Any) -> pd.DataFrame:
+def answers(gold: FloatArray, of: RankingStudy, **more: Any) -> pd.DataFrame:
     """Answers of this utility against references at 0, with all verdicts on them."""
     better = 1 / (1 + np.exp(-2 * gold))
     lengths = 40 - 8 * gold
@@ -86,7 +88,7 @@ def answers(gold: FloatArray, of: StudySettings, **more: Any) -> pd.DataFrame:
     )
 
 
-def _policies(of: StudySettings, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
+def _policies(of: RankingStudy, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
     frames = []
     for name, quality in QUALITY.items():
         learned = not name.startswith("start")
@@ -96,14 +98,14 @@ def _policies(of: StudySettings, seed: int, annotators: str, instructions: int) 
     return pd.concat(frames)
 
 
-def _controls(of: StudySettings, seed: int, instructions: int) -> pd.DataFrame:
+def _controls(of: RankingStudy, seed: int, instructions: int) -> pd.DataFrame:
     """What learned from shuffled labels is worse than the reference."""
     noise = generator(seed, SHUFFLED).normal(size=instructions)
     items = answers(noise - 1.5, of, seed=seed, annotators=SHUFFLED)
     return items.assign(policy="mild at 100%", learned=True, step=0)
 
 
-def _checkpoints(of: StudySettings, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
+def _checkpoints(of: RankingStudy, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
     """With the pool's labels gold peaks at half way; with others' it rises."""
     noise = generator(seed, annotators, "checkpoints").normal(size=instructions)
     frames = []
@@ -126,7 +128,7 @@ def _checkpoints(of: StudySettings, seed: int, annotators: str, instructions: in
     return pd.concat(frames)
 
 
-def _samples(of: StudySettings, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
+def _samples(of: RankingStudy, seed: int, annotators: str, instructions: int) -> pd.DataFrame:
     """The proxy agrees with gold but for noise, which is larger with the pool's labels."""
     frames = []
     for sample in range(of.samples):

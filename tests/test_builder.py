@@ -59,6 +59,17 @@ def test_the_same_configuration_has_the_same_keys() -> None:
     assert keys() == keys()
 
 
+def test_a_method_goes_on_with_demonstrations_that_its_start_has_not_seen() -> None:
+    def splits(*overrides: str) -> dict[str, str | None]:
+        steps = planned(*overrides, "name=any")[1]
+        return {label: step.config.get("demonstrations") for label, step in steps.items()}
+
+    assert splits("method=sft", "start=instruct")["sft"] == "sft"
+    assert splits("method=sft")["sft"] == "preference"  # of two steps of that name, the last
+    assert splits("method=dpo")["sft"] == "sft"
+    assert splits("method=dpo")["dpo"] is None
+
+
 def test_an_edited_reward_function_is_another_reward(module: Path) -> None:
     chosen = ("reward=callable", f"reward.function={module.stem}:longer")
     before = keys(*chosen)

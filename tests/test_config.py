@@ -34,6 +34,7 @@ MISTAKES = [
     ("seed=x", "seed", "a whole number"),
     ("seed=-1", "seed", "0 or more"),
     ("decoding.temperature=nan", "decoding.temperature", "0 or more, not nan"),
+    ("+decoding.control=x", "decoding.control", "no such key"),
     ("name=a/b", "name=a/b", "leave out /"),
     ("start=sftt", "start", "sft"),
     ("dry_run=yess", "dry_run", "true or false"),

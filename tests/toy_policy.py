@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from farm.context import Context
 from farm.data.records import make_pair, user_instruction
@@ -60,6 +60,34 @@ def label(
     """One labelled pair."""
     pair = make_pair(instruction, output_a, output_b)
     return LabeledPair(pair, Judgment(pair.id, preference, "toy", "ab"))
+
+
+def answer_logprob(model: Any, tokenizer: Any, prompt: str, answer: str) -> "torch.Tensor":
+    """log pi(answer, end | prompt) by a plain forward pass over one unpadded row."""
+    ids = tokenizer(f"<user>{prompt}<end><assistant>{answer}<end>", return_tensors="pt")
+    tokens = len(answer.split()) + 1
+    logprobs = model(ids["input_ids"]).logits[0, :-1].log_softmax(-1)
+    chosen: torch.Tensor = logprobs.gather(1, ids["input_ids"][0, 1:, None])[-tokens:].sum()
+    return chosen
+
+
+def log_odds(path: str, labels: list[LabeledPair]) -> list[float]:
+    """log pi(preferred) - log pi(other) of each pair."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    model = AutoModelForCausalLM.from_pretrained(path)
+    odds = []
+    for pair, judgment in labels:
+        prompt = pair.instruction.messages[0].content
+        with torch.no_grad():
+            a, b = (
+                float(answer_logprob(model, tokenizer, prompt, answer))
+                for answer in (pair.output_a, pair.output_b)
+            )
+        odds.append(b - a if judgment.preference == 1 else a - b)
+    return odds
 
 
 def context(work: Path, seed: int = 0) -> Context:

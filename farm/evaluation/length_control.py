@@ -11,7 +11,14 @@ import numpy as np
 
 from farm.evaluation.controlled_rows import design
 from farm.evaluation.glm import sigmoid
-from farm.evaluation.mediators import Controlled, Method, control, difficulty_and_model, variant
+from farm.evaluation.mediators import (
+    Controlled,
+    Method,
+    control,
+    difficulty_and_model,
+    pulls,
+    variant,
+)
 from farm.protocols import FloatArray
 
 if TYPE_CHECKING:
@@ -58,6 +65,23 @@ def length_controlled_win_rate(
     table = design(frame, names, difficulty, gamed)
     found = control(table, method, _weights, variant(names, difficulty, gamed, method))
     return LengthControlled(*found)
+
+
+def length_controlled_values(frame: "pd.DataFrame") -> FloatArray:
+    """The rate in percent, without difficulty, as a mean of one value for each row of `frame`, of
+    different instructions [N]: the rate plus N times what the instruction moves it by. So a mean
+    over seeds and instructions has the rate's interval (`farm.evaluation.intervals`).
+
+    NaN without a verdict, and everywhere where the rate is not identified.
+    """
+    table = design(frame, ["length"], None, None)
+    values = np.full(len(frame), np.nan)
+    found = control(table, "newton", lambda weights_K, _: weights_K, "length, newton")
+    if found.identified:
+        moved_N = 100 * pulls(table, found.weights)
+        known = frame["preference"].notna().to_numpy()
+        values[known] = found.value + table.n * (moved_N - moved_N.mean())
+    return values
 
 
 def _weights(weights_K: FloatArray, scales_M: FloatArray) -> LengthWeights:

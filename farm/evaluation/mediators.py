@@ -160,14 +160,18 @@ def _nothing(table: Design) -> GlmFit:
     return GlmFit(np.full(table.rows.design_N_K.shape[1], np.nan), False, False)
 
 
-def _standard_error(table: Design, weights_K: FloatArray) -> float:
-    """Of the mean over instructions of sigmoid(theta + psi gamma_x), from what each instruction
-    moves: through the weights, and by being drawn."""
+def pulls(table: Design, weights_K: FloatArray) -> FloatArray:
+    """How far each instruction moves the mean over instructions of sigmoid(theta + psi gamma_x):
+    through the weights, and by being drawn; in the order of `table.instructions`' numbers."""
     predicted_N = sigmoid(table.at_equality_N_K @ weights_K)
     gradient_K = (predicted_N * (1 - predicted_N)) @ table.at_equality_N_K / table.n
     moved = influence(table.rows, weights_K, gradient_K)
     moved[-table.n :] += (predicted_N - predicted_N.mean()) / table.n
-    by_instruction = np.bincount(table.instructions, weights=moved)
+    return np.asarray(np.bincount(table.instructions, weights=moved), np.float64)
+
+
+def _standard_error(table: Design, weights_K: FloatArray) -> float:
+    by_instruction = pulls(table, weights_K)
     draws, parameters = len(by_instruction), np.count_nonzero(weights_K)
     if draws <= parameters:
         return float("nan")

@@ -58,7 +58,10 @@ def draw_one(
     stopped = [completion.stopped for completion in completions]
     return Drawn(
         chat.prompts_ids(
-            tokenizer, [i.messages for i in instructions], max_prompt_tokens=max_prompt_tokens
+            tokenizer,
+            [i.messages for i in instructions],
+            max_prompt_tokens=max_prompt_tokens,
+            control=policy.decoding.control,
         ),
         [
             (ids if stops else ids[:-1])[: policy.decoding.max_new_tokens]
@@ -118,6 +121,7 @@ class FarmSampler:
             tokenizer,
             [i.messages for i in instructions],
             max_prompt_tokens=self.max_prompt_tokens,
+            control=self.policy.decoding.control,
         )
         asked = [prompt for prompt in prompts for _ in range(n)]
         rollouts = decode(

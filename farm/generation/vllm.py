@@ -51,6 +51,7 @@ class VllmSampler:
             tokenizer,
             [i.messages for i in instructions],
             max_prompt_tokens=self.max_prompt_tokens,
+            control=self.policy.decoding.control,
         )
         draws = [(i, sample) for i in range(len(instructions)) for sample in range(n)]
         requests = [

@@ -33,16 +33,24 @@ def prompt_ids(tokenizer: Any, messages: Conversation) -> list[int]:
 
 
 def prompts_ids(
-    tokenizer: Any, conversations: Sequence[Conversation], *, max_prompt_tokens: int | None = None
+    tokenizer: Any,
+    conversations: Sequence[Conversation],
+    *,
+    max_prompt_tokens: int | None = None,
+    control: str | None = None,
 ) -> list[list[int]]:
-    """`prompt_ids` of many conversations, each cut to `max_prompt_tokens` by `truncate_prompt`."""
+    """`prompt_ids` of many conversations, each cut by `truncate_prompt` so that it has at most
+    `max_prompt_tokens` with the special token `control`, if any, in front of it."""
     form = format_of(tokenizer)
     chats = [turns(form, messages) for messages in conversations]
     prompts = encode(tokenizer, render(tokenizer, form.template, chats, generation=True))
     prompts = [_single_bos(tokenizer, ids) for ids in prompts]
-    if max_prompt_tokens is None:
-        return prompts
-    return [truncate_prompt(tokenizer, ids, max_prompt_tokens) for ids in prompts]
+    if max_prompt_tokens is not None:
+        room = max_prompt_tokens - (control is not None)
+        prompts = [truncate_prompt(tokenizer, ids, room) for ids in prompts]
+    if control is not None:
+        prompts = [_with_control(tokenizer, ids, control) for ids in prompts]
+    return prompts
 
 
 def truncate_prompt(tokenizer: Any, ids: Sequence[int], max_prompt_tokens: int) -> list[int]:
@@ -132,9 +140,12 @@ def examples(
     *,
     max_prompt_tokens: int,
     max_new_tokens: int,
+    control: str | None = None,
 ) -> list[Example]:
-    """`example` of many aligned conversations and answers."""
-    prompts = prompts_ids(tokenizer, conversations, max_prompt_tokens=max_prompt_tokens)
+    """`example` of many aligned conversations and answers; `control` as in `prompts_ids`."""
+    prompts = prompts_ids(
+        tokenizer, conversations, max_prompt_tokens=max_prompt_tokens, control=control
+    )
     answers = responses_ids(tokenizer, texts)
     return [
         join(prompt, answer[:max_new_tokens])
@@ -163,6 +174,12 @@ def _single_bos(tokenizer: Any, ids: list[int]) -> list[int]:
     """Some templates write a BOS twice, as some tokenizers add one even where told not to."""
     bos = tokenizer.bos_token_id
     return ids[1:] if bos is not None and ids[:2] == [bos, bos] else ids
+
+
+def _with_control(tokenizer: Any, ids: list[int], control: str) -> list[int]:
+    """The control token in front, behind a BOS."""
+    bos = int(ids[:1] == [tokenizer.bos_token_id])
+    return [*ids[:bos], tokenizer.convert_tokens_to_ids(control), *ids[bos:]]
 
 
 def _before(ids: Sequence[int], stops: frozenset[int]) -> list[int]:

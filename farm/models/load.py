@@ -8,11 +8,15 @@ from typing import Any
 import torch
 
 from farm.errors import ConfigError
+from farm.models.adapters import ADAPTER, merged_weights, save_adapter
 from farm.models.chat import stop_ids
 from farm.models.chat_template import template
 from farm.models.packing import allow_packing
+from farm.training.compute import metered
 
 PAD_TOKEN = "<|pad|>"
+_CLASSIFIER = "ForSequenceClassification"
+"""How transformers' classes of sequence classifiers end, in a config's `architectures`."""
 
 
 def load_tokenizer(path: str | Path) -> Any:
@@ -21,10 +25,7 @@ def load_tokenizer(path: str | Path) -> Any:
 
     The stop ids of the checkpoint's generation config stay on the tokenizer, for `chat.stop_ids`.
     """
-    from transformers import AutoTokenizer
-
-    with _explained(path):
-        tokenizer = AutoTokenizer.from_pretrained(path)
+    tokenizer = _tokenizer(path)
     if tokenizer.vocab_size == 0:  # what transformers makes of a directory without one
         raise ConfigError(
             f"model: {path} has no tokenizer. Right would be the files that its save_pretrained "
@@ -35,6 +36,18 @@ def load_tokenizer(path: str | Path) -> Any:
     if tokenizer.pad_token_id is None or tokenizer.pad_token_id in stop_ids(tokenizer):
         tokenizer.add_special_tokens({"pad_token": PAD_TOKEN})
     return tokenizer
+
+
+def has_chat_template(path: str | Path) -> bool:
+    """Whether the tokenizer came with a template; `load_tokenizer` gives the others a plain one."""
+    return bool(_tokenizer(path).chat_template)
+
+
+def _tokenizer(path: str | Path) -> Any:
+    from transformers import AutoTokenizer
+
+    with _explained(path):
+        return AutoTokenizer.from_pretrained(path)
 
 
 def load_config(path: str | Path, **settings: Any) -> Any:
@@ -62,36 +75,60 @@ def load_policy(
 
     tokenizer = load_tokenizer(path)
     model = _load(AutoModelForCausalLM, path, dtype, pad_token_id=tokenizer.pad_token_id)
-    _cover(model, len(tokenizer))
+    cover(model, len(tokenizer))
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = list(stop_ids(tokenizer))
     return allow_packing(model.to(device or best_device()).eval())
 
 
 def load_reward_model(
-    path: str | Path, device: str | None = None, dtype: torch.dtype = torch.float32
+    path: str | Path,
+    device: str | None = None,
+    dtype: torch.dtype = torch.float32,
+    outputs: int | None = 1,
 ) -> Any:
-    """The model with a head of one number; the head of a policy's directory is new and random
-    (torch's global generator), without bias."""
+    """The model with a head of so many numbers; None takes the head that the directory has. The
+    head of a policy's directory is new and random (torch's global generator), without bias. Raises
+    ConfigError where the directory has a head of another size, or none and `outputs` is None."""
     from transformers import AutoModelForSequenceClassification
 
     tokenizer = load_tokenizer(path)
-    model = _load(
-        AutoModelForSequenceClassification,
-        path,
-        dtype,
-        pad_token_id=tokenizer.pad_token_id,
-        num_labels=1,
-    )
-    _cover(model, len(tokenizer))
+    sizes = {"num_labels": outputs} if _needs_new_head(path, outputs) else {}
+    model = _load(AutoModelForSequenceClassification, path, dtype, **sizes)
+    cover(model, len(tokenizer))
+    # Not before: an embedding layer refuses the id of a pad token that it does not cover yet.
+    for config in (model.config, model.config.get_text_config()):
+        config.pad_token_id = tokenizer.pad_token_id
     return allow_packing(model.to(device or best_device()).eval())
+
+
+def _needs_new_head(path: str | Path, outputs: int | None) -> bool:
+    config = load_config(path)
+    classes = config.architectures or []
+    if not any(name.endswith(_CLASSIFIER) for name in classes):
+        if outputs is None:
+            raise ConfigError(
+                f"reward: {path} is no sequence classifier but {', '.join(classes) or 'nameless'}, "
+                "so nothing in it scores answers. Right would be a model whose config.json names "
+                f"an architecture that ends in {_CLASSIFIER}."
+            )
+        return True
+    if outputs not in (None, config.num_labels):
+        raise ConfigError(
+            f"reward: {path} scores answers by {config.num_labels} outputs; here it must have "
+            f"{outputs}."
+        )
+    return False
 
 
 def save_policy(model: Any, tokenizer: Any, path: Path) -> None:
     """Weights (safetensors), configs and tokenizer: a directory that transformers' Auto classes
-    load. `path` is fresh; one that a kill left half-written is the caller's to drop."""
+    load. `path` is fresh; one that a kill left half-written is the caller's to drop.
+
+    Adapters are merged in, and lie in the subfolder `adapter` as well."""
     path.mkdir(parents=True, exist_ok=True)
-    model.save_pretrained(path)
+    model.save_pretrained(path, state_dict=merged_weights(model))
+    save_adapter(model, path / ADAPTER)
     tokenizer.save_pretrained(path)
 
 
@@ -101,9 +138,10 @@ def _load(auto_class: Any, path: str | Path, dtype: torch.dtype, **settings: Any
         if ("dropout" in key or "pdrop" in key) and isinstance(value, float):
             setattr(config, key, 0.0)
     with _explained(path):
-        return auto_class.from_pretrained(
+        model = auto_class.from_pretrained(
             path, config=config, dtype=dtype, attn_implementation="sdpa", use_safetensors=True
         )
+    return metered(model)
 
 
 @contextmanager
@@ -118,7 +156,7 @@ def _explained(path: str | Path) -> Iterator[None]:
         ) from error
 
 
-def _cover(model: Any, tokens: int) -> None:
+def cover(model: Any, tokens: int) -> None:
     """Give tokens without an embedding the mean of all others: deterministic, and as an output
     about as unlikely as the average token."""
     known = model.get_input_embeddings().num_embeddings

@@ -4,7 +4,6 @@ Win rates are percent against the reference, lengths characters, cost US dollars
 figure stands its 95 % interval. Names and answers are data: no format takes them for markup.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from farm.reporting.formats import interval, number
+from farm.reporting.markdown import literal, markdown_table
 from farm.reporting.pages import render_page
 from farm.reporting.views import Cell, Column
 
@@ -128,19 +128,19 @@ def write_leaderboard(board: Leaderboard, folder: Path) -> list[Path]:
 
 def markdown(board: Leaderboard) -> str:
     """A table that GitHub renders."""
-    headings = ["", *(f"{c.title} ({c.unit})" for c in board.columns)]
-    rows = [
-        [_literal(name), *(f"{c.value} [{c.interval}]" if c.interval else c.value for c in cells)]
-        for name, cells in _rows(board, board.columns)
-    ]
-    rule = ["---", *("---:" for _ in board.columns)]
-    lines = [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
-    notes = [f"- {_literal(note)}" for note in board.notes]
+    rows = [([name], cells) for name, cells in _rows(board, board.columns)]
+    headings = [f"{c.title} ({c.unit})" for c in board.columns]
+    notes = [f"- {literal(note)}" for note in board.notes]
     explained = (
         "Below 95 % intervals stand in brackets; they resample instructions, so they are "
-        f"conditional on these answers and this judge. Length control: {_literal(board.variants)}."
+        f"conditional on these answers and this judge. Length control: {literal(board.variants)}."
     )
-    parts = [f"{_literal(board.heading)}.", explained, "\n".join(lines), "\n".join(notes)]
+    parts = [
+        f"{literal(board.heading)}.",
+        explained,
+        markdown_table([""], headings, rows),
+        "\n".join(notes),
+    ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
@@ -166,8 +166,3 @@ def _cell(row: Any, column: Column) -> Cell:
     return Cell(
         number(row[column.source], column.decimals), interval(row, column.source, column.decimals)
     )
-
-
-def _literal(text: str) -> str:
-    """Text that Markdown shows as it stands, on one line."""
-    return re.sub(r"([\\`*_{}\[\]<>|~#&!])", r"\\\1", " ".join(text.split()))

@@ -14,6 +14,7 @@ from farm.evaluation.overoptimization import Overoptimization, overoptimization
 from farm.reporting import formats, plots
 from farm.reporting.loading import Run, load_run
 from farm.reporting.pages import render_page
+from farm.reporting.reward_layouts import reward_tables
 from farm.reporting.svg import svg
 from farm.reporting.views import (
     FINAL_COLUMNS,
@@ -46,6 +47,7 @@ def render(run: Run) -> str:
         headline=list(_headline(run)),
         turn=_turn(run),
         reward_model=list(figures_of(run.info["reward_model"] or {})),
+        reward_tables=reward_tables(run.info),
         figures=list(_figures(run)),
         curve=run.curve.to_dict("records"),
         stages=stage_rows(run),

@@ -4,70 +4,39 @@ Rates are percent against the reference. Everything that a configuration or a mo
 escaped by the template.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
-from matplotlib.figure import Figure
-from rich.box import SIMPLE
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from farm.evaluation.variance import Components
 from farm.reporting import study_figures as figures
 from farm.reporting import study_layouts as layouts
 from farm.reporting import study_words as words
 from farm.reporting.formats import NOT_APPLICABLE, cost, number
-from farm.reporting.pages import render_page
-from farm.reporting.study_layouts import Layout
-from farm.reporting.svg import svg
+from farm.reporting.study_sections import (
+    INTERVALS,
+    Drawn,
+    Section,
+    empty_table,
+    print_layout,
+    write_page,
+    write_tables,
+)
 from farm.studies.plan import LEVEL, POWER
 from farm.studies.rankings import GOLD
 
 Tables = Mapping[str, pd.DataFrame]
 
-_PNG_DPI = 150
-
-
-class Drawn(NamedTuple):
-    """A figure, and what it shows in words."""
-
-    name: str
-    caption: str
-    figure: Figure
-
-
-class Section(NamedTuple):
-    """A part of the page."""
-
-    name: str
-    title: str
-    figures: Sequence[Drawn]
-    tables: Sequence[Layout]
-    folded: Sequence[Layout] = ()
-    """Tables to unfold."""
-
 
 def write_study(folder: Path, tables: Tables, *, human: str) -> None:
     """Write each table as NAME.csv, each figure as NAME.png, and `study.html`."""
-    for name, frame in tables.items():
-        frame.to_csv(folder / f"{name}.csv", index=False)
+    intro = f"People are {human}. {INTERVALS}"
     sections = list(_sections(tables, human))
-    drawings = {}
-    for drawn in (drawn for section in sections for drawn in section.figures):
-        drawn.figure.savefig(folder / f"{drawn.name}.png", dpi=_PNG_DPI)
-        drawings[drawn.name] = svg(drawn.figure, drawn.name, drawn.caption)
-    page = render_page(
-        "study.html.jinja",
-        name=folder.name,
-        human=human,
-        summary=words.summary(tables, human),
-        sections=sections,
-        drawings=drawings,
-    )
-    (folder / "study.html").write_text(page, encoding="utf-8")
+    write_tables(folder, tables)
+    write_page(folder / "study.html", intro, words.summary(tables, human), sections)
 
 
 def _sections(tables: Tables, human: str) -> Iterator[Section]:
@@ -161,27 +130,7 @@ def print_study(tables: Tables, console: Console) -> None:
     if not tables["turning_points"].empty:
         shown.append(layouts.turning_points(tables["turning_points"]))
     for layout in shown:
-        console.print(_rich(layout))
-
-
-def _rich(layout: Layout) -> Table:
-    table = _empty(layout.title)
-    for heading in layout.names.values():
-        table.add_column(escape(heading), overflow="fold")
-    for column in layout.figures:
-        heading = f"{column.title}\n{column.unit}" if column.unit else column.title
-        table.add_column(escape(heading), justify="right")
-    for texts, cells in layout.lines:
-        figures_ = (f"{c.value}\n{c.interval}" if c.interval else c.value for c in cells)
-        table.add_row(*map(escape, texts), *figures_)
-    return table
-
-
-def _empty(title: str) -> Table:
-    return Table(
-        title=escape(title), title_justify="left", title_style="bold",
-        box=SIMPLE, pad_edge=False, collapse_padding=True,
-    )  # fmt: skip
+        print_layout(layout, console)
 
 
 def print_plan(components: Components, table: pd.DataFrame, console: Console) -> None:
@@ -194,7 +143,7 @@ def print_plan(components: Components, table: pd.DataFrame, console: Console) ->
         f"{spread['instruction']} points between instructions and {spread['residual']} points in "
         "what only one seed does on one instruction (of the mean variances of all pairs).\n"
     )
-    shown = _empty(f"To find a difference with {POWER:.0%} power at {LEVEL:.0%}")
+    shown = empty_table(f"To find a difference with {POWER:.0%} power at {LEVEL:.0%}")
     for heading in (
         "Difference\npoints",
         "Claims\nat once",

@@ -52,9 +52,9 @@ def _controls(frame: pd.DataFrame, judge: str) -> Iterator[str]:
     for control, rows in frame[frame["evaluator"] == judge].groupby("annotators", sort=False):
         mean = number(rows["win_rate"].mean(), 1)
         winners = rows[rows["win_rate_low"] > CHANCE]
-        told = _listed(
+        told = listed(
             [
-                f"{row['policy']} ({_figure(row, 'win_rate', 1)})"
+                f"{row['policy']} ({figure(row, 'win_rate', 1)})"
                 for row in winners.to_dict("records")
             ]
         )
@@ -80,13 +80,13 @@ def _overoptimization(tables: Tables) -> list[str]:
     ]
 
 
-def _figure(row: Row, column: str, decimals: int = 2) -> str:
+def figure(row: Row, column: str, decimals: int = 2) -> str:
     """`0.95 (0.90–0.98)`."""
     ends = interval(row, column, decimals)
     return number(row[column], decimals) + (f" ({ends})" if ends else "")
 
 
-def _listed(parts: Sequence[str]) -> str:
+def listed(parts: Sequence[str]) -> str:
     """`a, b and c`."""
     return " and ".join([", ".join(parts[:-1]), parts[-1]] if len(parts) > 1 else parts)
 
@@ -104,15 +104,15 @@ def _correlations(frame: pd.DataFrame, human: str) -> Iterator[str]:
     for row in frame[halves & (frame["policies"] == "all")].to_dict("records"):
         yield (
             f"{human}'s ranking by half of the seeds agrees with that by the other half with "
-            f"Spearman {_figure(row, 'spearman')}: a simulation that agrees as well does "
+            f"Spearman {figure(row, 'spearman')}: a simulation that agrees as well does "
             "as well as training again with people."
         )
 
 
 def _agreement(rows: pd.DataFrame) -> str:
     by = rows.set_index("comparison").to_dict("index")
-    return "Spearman " + _listed(
-        [f"{_figure(by[name], 'spearman')} {how}" for name, how in PARTS.items()]
+    return "Spearman " + listed(
+        [f"{figure(by[name], 'spearman')} {how}" for name, how in PARTS.items()]
     )
 
 
@@ -162,7 +162,7 @@ def _best(places: pd.DataFrame, human: str) -> Iterator[str]:
             f"{annotators} and {human} both place {best} first."
             if chosen == best
             else f"{human} places {best} first; {annotators} places {chosen} first, which {human} "
-            f"places {_figure(place, 'rank', 0)} of {len(people)}."
+            f"places {figure(place, 'rank', 0)} of {len(people)}."
         )
 
 
@@ -180,8 +180,8 @@ def _doses(frame: pd.DataFrame) -> Iterator[str]:
         without, most = (rows.iloc[place].to_dict() for place in (0, -1))
         yield (
             f"With a bias for {bias} at dose {most['dose']:g} the judge's ranking agrees with the "
-            f"people's with Spearman {_figure(most, 'spearman')}, without it with "
-            f"{_figure(without, 'spearman')}. The policy that it likes best, {most['chosen']}, has "
+            f"people's with Spearman {figure(most, 'spearman')}, without it with "
+            f"{figure(without, 'spearman')}. The policy that it likes best, {most['chosen']}, has "
             f"answers of {number(most['chosen_length'], 0)} characters and loses "
             f"{number(most['regret'], 3)} of gold utility; without the bias it is "
             f"{without['chosen']}, with {number(without['chosen_length'], 0)} characters and a "
@@ -193,14 +193,14 @@ def _turns(frame: pd.DataFrame) -> Iterator[str]:
     rows = turns(frame).to_dict("records")
     told = [
         f"in {row['seeds']} seeds with {row['annotators']}'s labels (peak minus end "
-        f"{_figure(row, 'gold_drop')})"
+        f"{figure(row, 'gold_drop')})"
         for row in rows
     ]
-    yield f"Gold utility turns over {_listed(told)}."
+    yield f"Gold utility turns over {listed(told)}."
     steady = [row["annotators"] for row in rows if row["none"]]
     if steady:
         yield (
-            f"With the labels of {_listed(steady)} no over-optimisation is shown. AlpacaFarm saw "
+            f"With the labels of {listed(steady)} no over-optimisation is shown. AlpacaFarm saw "
             "it with people's labels and with its noisy pool's (figure 4)."
         )
 
@@ -210,20 +210,20 @@ def _best_of_n(frame: pd.DataFrame) -> Iterator[str]:
     for annotators, curve in means.groupby("annotators", sort=False):
         points = curve.to_dict("records")
         best, last = max(points, key=lambda point: point["gold"]), points[-1]
-        told = f"is highest at n = {best['n']} with {_figure(best, 'gold')}"
+        told = f"is highest at n = {best['n']} with {figure(best, 'gold')}"
         if best["n"] == last["n"]:
             told = f"does not fall: it {told}, the largest n"
         else:
-            told = f"{told} and falls to {_figure(last, 'gold')} at n = {last['n']}"
+            told = f"{told} and falls to {figure(last, 'gold')} at n = {last['n']}"
         yield f"With {annotators}'s labels the gold utility of best-of-n {told}."
 
 
 def _failures(frame: pd.DataFrame) -> Iterator[str]:
     for row in gains(frame).to_dict("records"):
-        parts = [f"{_figure(row, name, 1)} {name}" for name in GAINS[1:]]
+        parts = [f"{figure(row, name, 1)} {name}" for name in GAINS[1:]]
         yield (
-            f"With {row['annotators']}'s labels the proxy gains {_figure(row, GAINS[0], 1)} points "
-            f"of win rate from the start to the last step: {_listed(parts)}."
+            f"With {row['annotators']}'s labels the proxy gains {figure(row, GAINS[0], 1)} points "
+            f"of win rate from the start to the last step: {listed(parts)}."
         )
 
 
@@ -232,9 +232,9 @@ def _alarms(frame: pd.DataFrame) -> Iterator[str]:
         by = {row["rule"]: row for row in rows.to_dict("records")}
         end = by.pop(TO_THE_END)
         best = min(by.values(), key=lambda row: row["regret"])
-        told = f"training to the end costs {_figure(end, 'regret', 3)} of gold utility"
+        told = f"training to the end costs {figure(end, 'regret', 3)} of gold utility"
         if best["regret"] < end["regret"]:
-            told += f"; the best alarm, “{best['rule']}”, {_figure(best, 'regret', 3)}"
+            told += f"; the best alarm, “{best['rule']}”, {figure(best, 'regret', 3)}"
         else:
             told += ", and no alarm costs less"
         yield f"With {annotators}'s labels {told}."

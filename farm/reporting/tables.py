@@ -12,14 +12,18 @@ from rich.table import Table
 
 from farm.reporting.formats import cost, duration
 from farm.reporting.loading import Run
+from farm.reporting.reward_layouts import NARROW, reward_tables
+from farm.reporting.study_sections import print_layout
 from farm.reporting.views import Cell, final_rows, stage_rows, terminal_columns, total_wall_s
 
 _STYLES = {"selected": "bold", "reference": "dim"}
 
 
 def print_tables(run: Run, console: Console) -> None:
-    """The final table, what it cost, and the wall time of every stage."""
+    """The final table, how good the reward is, what it cost, and the wall time of every stage."""
     console.print(_final_table(run))
+    for layout in reward_tables(run.info, NARROW, ("mean", "section")):
+        print_layout(layout, console)
     console.print(f"{_bill(run)}\n", highlight=False)
     console.print(_stage_table(run))
 

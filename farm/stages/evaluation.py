@@ -176,8 +176,8 @@ def _chunks(count: int) -> Iterator[slice]:
 
 def answers_kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     """KL(policy || start) per answer in nats on samples at temperature 1, exact per token; for
-    the first `kl_instructions` instructions, NaN for the others, and for all where the policy
-    chooses among several answers: of its KL only a bound is known."""
+    the first `kl_instructions` instructions, NaN for the others, and for all where the policy is
+    not `plain`."""
     kl = nothing(instructions)
     if "policy" not in job.parents:
         return kl
@@ -188,7 +188,7 @@ def answers_kl(job: Job, instructions: Sequence[Instruction]) -> FloatArray:
     chosen = instructions[: job.config["kl_instructions"]]
     decoding = {"temperature": 1.0, "max_new_tokens": job.config["decoding"]["max_new_tokens"]}
     policy = policy_ref(job.parents["policy"], decoding)
-    if policy.best_of is not None:
+    if not policy.plain:
         return kl
     sampler = build(job.config["sampler"])(policy=policy)
     learned = load_policy(policy.path, job.device)

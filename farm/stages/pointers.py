@@ -17,9 +17,11 @@ from farm.types import BestOf, Decoding, PolicyRef
 _FILE = "policy.json"
 
 
-def point_to_policy(folder: Path, path: str, best_of: BestOf | None = None) -> None:
-    """Record where the policy of an artefact lies and whether it chooses among several answers.
-    The scorer that chooses must be one of the store's."""
+def point_to_policy(
+    folder: Path, path: str, best_of: BestOf | None = None, control: str | None = None
+) -> None:
+    """Record where the policy of an artefact lies, whether it chooses among several answers, and
+    the token in front of its prompts. The scorer that chooses must be one of the store's."""
     inside = Path(path).is_relative_to(folder)
     pointer: dict[str, Any] = {"path": str(Path(path).relative_to(folder)) if inside else path}
     if best_of is not None:
@@ -29,6 +31,8 @@ def point_to_policy(folder: Path, path: str, best_of: BestOf | None = None) -> N
             "temperature": best_of.temperature,
             "scorer": os.path.relpath(best_of.scorer.folder, folder),
         }
+    if control is not None:
+        pointer["control"] = control
     write_json(folder / _FILE, pointer)
 
 
@@ -39,13 +43,15 @@ def policy_path(folder: Path) -> str:
 
 
 def policy_ref(folder: Path, decoding: Mapping[str, Any]) -> PolicyRef:
-    """The policy of an artefact with the decoding of a config node."""
-    chosen = _pointer(folder).get("best_of")
+    """The policy of an artefact with the decoding of a config node, and its own besides."""
+    pointer = _pointer(folder)
+    chosen = pointer.get("best_of")
     best_of = None
     if chosen is not None:
         scorer = StoredScorer(str((folder / chosen["scorer"]).resolve()))
         best_of = BestOf(chosen["n"], chosen["temperature"], scorer)
-    return PolicyRef(policy_path(folder), Decoding(**decoding), best_of)
+    control = pointer.get("control")
+    return PolicyRef(policy_path(folder), Decoding(**decoding, control=control), best_of)
 
 
 def _pointer(folder: Path) -> dict[str, Any]:

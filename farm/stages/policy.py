@@ -14,6 +14,7 @@ from farm.stages.instructions import load_split
 from farm.stages.job import Job
 from farm.stages.judgments import load_labels
 from farm.stages.pointers import point_to_policy, policy_ref
+from farm.training.compute import metering
 from farm.types import Inputs, Instruction, LabeledPair, Need
 
 STAGE_VERSION = 1  # see farm.builder.Step
@@ -23,12 +24,13 @@ def run(job: Job) -> dict[str, Any]:
     """Fit the learner on what it needs and nothing else."""
     learner: Learner = build(job.config["learner"])
     start = policy_ref(job.parents["start"], job.config["decoding"])
-    policy = learner.fit(start, _inputs(learner.needs, job), job.context())
-    point_to_policy(job.work, policy.path, policy.best_of)
+    with metering(job.work) as meter:
+        policy = learner.fit(start, _inputs(learner.needs, job), job.context())
+    point_to_policy(job.work, policy.path, policy.best_of, policy.decoding.control)
     shutil.rmtree(job.work / "resume", ignore_errors=True)
     index = job.work / "checkpoints.json"
     checkpoints = json.loads(index.read_text()) if index.exists() else {}
-    return {"checkpoints": checkpoints, "notes": read_notes(job.work)}
+    return {"checkpoints": checkpoints, "notes": read_notes(job.work), **meter.spent}
 
 
 def _inputs(needs: frozenset[Need], job: Job) -> Inputs:
@@ -48,7 +50,7 @@ def _instructions(job: Job) -> list[Instruction]:
 
 
 def _demonstrations(job: Job) -> list[Instruction]:
-    rows = load_split(job.parents["instructions"], "sft")
+    rows = load_split(job.parents["instructions"], job.config["demonstrations"])
     return [row for row in rows if row.demonstration is not None]
 
 

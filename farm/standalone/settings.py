@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 from farm.errors import ConfigError
 from farm.protocols import InstructionSource, Sampler
-from farm.settings import ClusterSettings, EvaluatorNodes
-from farm.types import Decoding
+from farm.settings import ClusterSettings, DecodingSettings, EvaluatorNodes
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class EvaluateSettings:
     """What is evaluated: files of outputs, policy directories or hub names."""
     evaluation: AgainstSettings
     model: PolicyLimits
-    decoding: Decoding
+    decoding: DecodingSettings
     """How policies answer."""
     samples: int
     """Instructions whose answers the page shows side by side."""
@@ -84,7 +83,7 @@ class EvaluateSettings:
         plain = {field.name: config[field.name] for field in fields(EvaluateSettings)}
         plain["evaluation"] = AgainstSettings(**config["evaluation"])
         plain["model"] = PolicyLimits(**config["model"])
-        plain["decoding"] = Decoding(**config["decoding"])
+        plain["decoding"] = DecodingSettings(**config["decoding"])
         plain["cluster"] = ClusterSettings(**config["cluster"])
         return EvaluateSettings(**plain)
 

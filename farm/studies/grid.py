@@ -13,18 +13,18 @@ from farm.pipeline import Pipeline
 from farm.settings import Settings
 from farm.stages.evaluation import load_items
 from farm.studies.overoptimization import RIVAL
+from farm.studies.ranking_study import RankingStudy
 from farm.studies.runs import Runs
-from farm.studies.settings import StudySettings
-from farm.targets import suggest, target_class
-from farm.types import SplitName
+from farm.targets import suggest
+from farm.types import Need, SplitName
 
 if TYPE_CHECKING:
     import pandas as pd
 
 Node = Mapping[str, Any]
 
-FEEDBACK = frozenset({"judgments", "reward", "annotator"})
-"""What a learner that takes part needs one of."""
+FEEDBACK: frozenset[Need] = frozenset({"judgments", "reward", "annotator"})
+"""What a learner needs one of to take part without being asked for."""
 
 
 @dataclass(frozen=True)
@@ -46,28 +46,19 @@ class Policy:
     outputs: Artifact
 
 
-def _methods(study: StudySettings, runs: Runs) -> list[Method]:
-    """Every learner of the group `method` that learns from feedback, in its variants."""
-    found = []
-    for choice in runs.methods:
-        learner = target_class(runs.compose((f"method={choice}",))["method"]["_target_"])
-        if FEEDBACK & learner.needs:
-            found += [
-                Method(_name(choice, overrides), choice, tuple(overrides))
-                for overrides in study.variants.get(choice, ((),))
-            ]
-    return found
-
-
-def _check_names(study: StudySettings, methods: Sequence[str]) -> None:
-    """Raise ConfigError for names of methods that take no part."""
-    for key, names in (("curve", [study.curve]), ("variants", list(study.variants))):
-        for name in names:
-            if name not in methods:
-                raise ConfigError(
-                    f"study.{key}: {name} is no method that learns from feedback. "
-                    f"{suggest(name, methods)}"
-                )
+def _methods(study: RankingStudy, runs: Runs) -> list[Method]:
+    """Every learner that takes part, in its variants."""
+    runs.check_methods("variants", study.variants)
+    choices = runs.methods(study.methods, FEEDBACK)
+    if study.curve not in choices:
+        raise ConfigError(
+            f"study.curve: {study.curve} takes no part. {suggest(study.curve, choices)}"
+        )
+    return [
+        Method(_name(choice, overrides), choice, tuple(overrides))
+        for choice in choices
+        for overrides in study.variants.get(choice, [[]])
+    ]
 
 
 def _name(choice: str, overrides: Sequence[str]) -> str:
@@ -77,19 +68,24 @@ def _name(choice: str, overrides: Sequence[str]) -> str:
 class Grid:
     """The cells of a study, each built when it is first asked for."""
 
-    def __init__(self, study: StudySettings, runs: Runs, executor: Executor) -> None:
+    def __init__(self, study: RankingStudy, runs: Runs, executor: Executor) -> None:
         self._study = study
         self._executor = executor
         self._compose = cache(runs.compose)
         self.pipeline = cache(self._pipeline)
         self.methods = _methods(study, runs)
-        _check_names(study, [method.choice for method in self.methods])
 
     def check(self) -> None:
         """Compose and check every cell, so that a mistake shows before anything runs."""
         for annotators in (*self._study.annotators, *self._study.controls):
             for method in self.methods:
                 self._config(annotators, method)
+        biases = self._config(self._study.annotators[0], self.methods[0])["study"]["biases"]
+        for name, bias in biases.items():
+            if "strength" not in bias["judge"]:
+                raise ConfigError(
+                    f"study.biases.{name}.judge: it needs a key strength, which the doses replace."
+                )
 
     def _config(self, annotators: str, method: Method) -> Node:
         return self._compose(

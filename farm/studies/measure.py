@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from farm.stages.evaluation import load_items
 from farm.studies.grid import Grid
 from farm.studies.plan import Bill
-from farm.studies.settings import StudySettings
+from farm.studies.ranking_study import RankingStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -27,7 +27,7 @@ class Measured:
     """seed, annotators; many answers of the start to each instruction of `validation`."""
 
 
-def measure(grid: Grid, study: StudySettings) -> Measured:
+def measure(grid: Grid, study: RankingStudy) -> Measured:
     """Train, judge and score all that the study crosses; headline categories alone."""
     import pandas as pd
 

@@ -1,13 +1,16 @@
 """The configurations of a study's runs: the study's own command line with more overrides."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.conf import HydraConf
 from omegaconf import OmegaConf
 
 from farm.composition import Composer
-from farm.config import Command, check, plain
+from farm.config import Command, checked, plain
+from farm.errors import ConfigError
+from farm.targets import suggest, target_class
+from farm.types import Need
 
 
 class Runs:
@@ -21,13 +24,31 @@ class Runs:
         self._command = command
         self._composer = Composer(next(iter(folders), None), command.root)
 
+    def methods(self, asked: Sequence[str] | None, needs: frozenset[Need]) -> list[str]:
+        """The choices of the group `method` that are asked for; None: all whose learner needs one
+        of `needs`."""
+        self.check_methods("methods", asked or ())
+        if asked is not None:
+            return list(asked)
+        return [choice for choice in self._choices if self._needs(choice) & needs]
+
+    def check_methods(self, key: str, names: Iterable[str]) -> None:
+        """Raise ConfigError for a name in `study.KEY` that is no choice of the group `method`."""
+        for name in names:
+            if name not in self._choices:
+                raise ConfigError(
+                    f"study.{key}: there is no method {name}. {suggest(name, self._choices)}"
+                )
+
     @property
-    def methods(self) -> list[str]:
-        """The choices of the group `method`."""
+    def _choices(self) -> list[str]:
         return self._composer.choices("method")
+
+    def _needs(self, choice: str) -> frozenset[Need]:
+        node = self.compose((f"method={choice}",))["method"]
+        needs: frozenset[Need] = target_class(node["_target_"]).needs
+        return needs
 
     def compose(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """The configuration with these overrides behind the study's own, checked."""
-        config = self._composer.compose([*self._overrides, *overrides])
-        check(config, self._command)
-        return plain(config)
+        return plain(checked(self._composer, [*self._overrides, *overrides], self._command))

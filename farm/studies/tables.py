@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 from farm.studies import overoptimization, rankings
 from farm.studies.measure import Measured
-from farm.studies.settings import StudySettings
+from farm.studies.ranking_study import RankingStudy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -14,7 +14,7 @@ Tables = dict[str, "pd.DataFrame"]
 _GOLDEN = ("best_of_n", "followed", "turning_points", "failures", "laws", "alarms")
 
 
-def study_tables(measured: Measured, study: StudySettings) -> Tables:
+def study_tables(measured: Measured, study: RankingStudy) -> Tables:
     """What each holds stands with the function that makes it."""
     policies = rankings.with_gold(measured.policies)
     first = study.annotators[0]

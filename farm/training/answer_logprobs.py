@@ -59,6 +59,14 @@ def frozen_logprobs(
     return sums_N
 
 
+def frozen_pair_logprobs(model: Any, rows: PairRows, *, tokens_per_batch: int) -> Tensor:
+    """`frozen_logprobs` of both answers of all pairs [2, rows], those of a first."""
+    return torch.stack([
+        frozen_logprobs(model, rows.prompts, answers, tokens_per_batch=tokens_per_batch)
+        for answers in (rows.a, rows.b)
+    ])  # fmt: skip
+
+
 class PairLogprobs(NamedTuple):
     """What a policy says of both answers of some pairs."""
 

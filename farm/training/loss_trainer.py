@@ -7,7 +7,7 @@ whatever the batch's size.
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -16,6 +16,7 @@ from transformers import Trainer, TrainingArguments
 from farm.context import Context
 from farm.training.batches import length_batches
 from farm.training.offline import LossLearner, LossOfRows
+from farm.training.precision import autocast_to
 from farm.training.trainer import CheckpointSave, arguments, train
 
 
@@ -26,6 +27,19 @@ class RowLosses(NamedTuple):
     """One for each row; the batch's loss is their mean."""
     metrics: Mapping[str, Tensor]
     """By name, figures of rows or of tokens, detached; their means over the batch are logged."""
+
+
+@runtime_checkable
+class BatchAware(Protocol):
+    """A loss of rows that also needs to know something of the whole batch."""
+
+    def begin(self, model: Any, batch: Sequence[int]) -> None:
+        """Called with the numbers of the batch's rows before any part of it is asked for."""
+        ...
+
+    def __call__(self, model: Any, rows: Sequence[int]) -> RowLosses:
+        """The losses of some of them."""
+        ...
 
 
 class LossTrainer(Trainer):
@@ -49,6 +63,9 @@ class LossTrainer(Trainer):
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """The batch's loss, its gradients accumulated."""
         model.train()
+        if isinstance(self._losses, BatchAware):
+            with self.compute_loss_context_manager():
+                self._losses.begin(model, inputs)
         total = torch.zeros((), device=self.args.device)
         for part in length_batches([self._lengths[row] for row in inputs], self._limit):
             with self.compute_loss_context_manager():
@@ -68,6 +85,10 @@ class LossTrainer(Trainer):
             self.names |= {name: name for name in self._sums}
             self._sums.clear()
         super().log(logs, start_time)
+
+    def autocast_smart_context_manager(self, *_: Any) -> Any:
+        """Losses call parts of the model, where accelerate's own autocast does not reach."""
+        return autocast_to("bfloat16" if self.args.bf16 else "float32", self.args.device)
 
     def floating_point_ops(self, inputs: Any) -> int:
         """Not asked for here: transformers estimates it from inputs of another form."""

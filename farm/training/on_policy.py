@@ -12,6 +12,7 @@ import numpy as np
 from farm.checks import require, require_at_least
 from farm.errors import DataError
 from farm.seeds import derive, generator, seed_libraries
+from farm.training.precision import autocast_to
 from farm.training.schedule import LearningRateSchedule
 from farm.types import Inputs, Instruction, PolicyRef
 
@@ -179,7 +180,6 @@ class OnPolicyLearner:
     def _begin(self, start: PolicyRef, inputs: Inputs, context: "Context") -> Run:
         from farm.models import chat
         from farm.models.load import load_policy, load_tokenizer
-        from farm.training.anchor import Anchor
         from farm.training.networks import networks
 
         if not inputs.instructions:
@@ -188,7 +188,8 @@ class OnPolicyLearner:
             )
         tokenizer = load_tokenizer(start.path)
         seed_libraries(context.seed, type(self).__name__.lower())
-        model = context.tuning.apply(load_policy(start.path, context.device))
+        model = load_policy(start.path, context.device)
+        model = context.tuning.apply(model, seed=context.seed)
         minibatches = -(-self.rows_per_step // self.rows_per_minibatch)
         return Run(
             instructions=inputs.instructions,
@@ -199,7 +200,7 @@ class OnPolicyLearner:
             ),
             inputs=inputs,
             tokenizer=tokenizer,
-            anchor=Anchor(start.path, context.device),
+            anchor=context.tuning.anchor(model, start.path, context.device),
             networks=networks(
                 {"model": model, **self.modules(model, tokenizer, inputs)},
                 learning_rate=self.learning_rate,
@@ -256,10 +257,11 @@ class OnPolicyLearner:
             pad_id=run.tokenizer.pad_token_id,
             batch_size=self.rollout_batch_size,
         )
-        observed = observe(
-            run.networks.model, run.anchor, episodes,
-            tokens_per_batch=self.tokens_per_batch, others=others,
-        )  # fmt: skip
+        with autocast_to(run.context.tuning.precision, run.context.device):
+            observed = observe(
+                run.networks.model, run.anchor, episodes,
+                tokens_per_batch=self.tokens_per_batch, others=others,
+            )  # fmt: skip
         texts = chat.decode_batch(run.tokenizer, episodes.responses)
         return Answered([run.instructions[row] for row in rows], texts, episodes, observed)
 
@@ -267,12 +269,14 @@ class OnPolicyLearner:
         """Epochs of minibatches on a step's rows, of these lengths in tokens; the means over all
         minibatches, each before its own step."""
         means = []
+        run.networks.model.train()  # where gradient checkpointing works; nothing drops out
         for epoch in range(self.epochs):
             rng = generator(run.context.seed, "minibatches", run.step, epoch)
             order = rng.permutation(len(lengths)).tolist()
             for begin in range(0, len(order), self.rows_per_minibatch):
                 rows = order[begin : begin + self.rows_per_minibatch]
                 means.append(self._minibatch(run, lengths, loss, rows))
+        run.networks.model.eval()
         return {name: float(np.mean([mean[name] for mean in means])) for name in means[0]}
 
     def _minibatch(
@@ -285,7 +289,8 @@ class OnPolicyLearner:
 
         sums: dict[str, float] = {}
         for part in length_batches([lengths[row] for row in rows], self.tokens_per_batch):
-            found = loss([rows[i] for i in part], rows)
+            with autocast_to(run.context.tuning.precision, run.context.device):
+                found = loss([rows[i] for i in part], rows)
             backward(found["loss"])
             for name, figure in found.items():
                 sums[name] = sums.get(name, 0.0) + float(figure.detach())

@@ -82,6 +82,15 @@ class PairRows(NamedTuple):
     preferences: list[float]
     """P(b is better)."""
 
+    def some(self, rows: Sequence[int]) -> "PairRows":
+        """Those with these numbers."""
+        return PairRows(
+            [self.prompts[i] for i in rows],
+            [self.a[i] for i in rows],
+            [self.b[i] for i in rows],
+            [self.preferences[i] for i in rows],
+        )
+
     def lengths(self) -> list[int]:
         """Tokens that a pair takes: the prompt goes with both answers."""
         return [

@@ -19,6 +19,7 @@ from transformers import PrinterCallback, TrainerCallback
 from farm.context import Context
 from farm.seeds import derive
 from farm.training.batches import bucketed_order
+from farm.training.precision import in_bfloat16
 from farm.training.schedule import Schedule
 
 Save = Callable[[Path], None]
@@ -58,8 +59,8 @@ def arguments(
     resume_every: int,
     **extra: Any,
 ) -> Any:
-    """TRL's arguments (`SFTConfig`, ...) for `steps` steps of 32-bit training in `context.work`,
-    with the state to resume from saved every `resume_every` steps."""
+    """TRL's arguments (`SFTConfig`, ...) for `steps` steps in `context.work`, in the tuning's
+    precision, with the state to resume from saved every `resume_every` steps."""
     # One process trains many times: forget the accelerator of a run that is over or was
     # interrupted. This is the only place that touches accelerate's state.
     AcceleratorState._reset_state(reset_partial_state=True)
@@ -80,8 +81,8 @@ def arguments(
         logging_steps=1,
         report_to="none",
         disable_tqdm=True,
-        bf16=False,
-        gradient_checkpointing=False,
+        bf16=in_bfloat16(context.tuning.precision, context.device),
+        gradient_checkpointing=False,  # the tuning has prepared the model for it
         use_cpu=torch.device(context.device).type == "cpu",
         dataloader_pin_memory=False,
         **extra,

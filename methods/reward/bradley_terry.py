@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from farm.training.preferences import expected
 from farm.types import LabeledPair
-from methods.reward.pair_reward import PairRewardLearner, preferences
+from methods.reward.pair_reward import PairLosses, PairRewardLearner, agreement, preferences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,22 +28,32 @@ class BradleyTerry(PairRewardLearner):
     """Metrics: loss (nats per pair), accuracy (share of the batch's pairs where the preferred
     answer scores higher), margin (mean score difference towards it)."""
 
-    def pair_losses(
-        self, a_B_K: "Tensor", b_B_K: "Tensor", labels: Sequence[LabeledPair]
-    ) -> "RowLosses":
+    def margins(self, labels: Sequence[LabeledPair]) -> list[float]:
+        """By how much the chosen answer's score must lead to be as likely as not, one for each."""
+        return [0.0] * len(labels)
+
+    def weights(self, labels: Sequence[LabeledPair]) -> list[float]:
+        """How much each label counts; 1 on average."""
+        return [1.0] * len(labels)
+
+    def loss_on(self, labels: Sequence[LabeledPair]) -> PairLosses:
         """The negative log-likelihood of each label."""
+        import torch
         from torch.nn.functional import logsigmoid
 
         from farm.training.loss_trainer import RowLosses
 
-        margin_B = (b_B_K - a_B_K)[:, 0]
-        preference_B = preferences(labels, margin_B)
-        loss_B = expected(preference_B, -logsigmoid(margin_B), -logsigmoid(-margin_B))
-        return RowLosses(loss_B, agreement(margin_B, preference_B))
+        columns = (
+            preferences(labels),
+            torch.tensor(self.margins(labels)),
+            torch.tensor(self.weights(labels)),
+        )
 
+        def losses(a_B_K: "Tensor", b_B_K: "Tensor", batch: Sequence[int]) -> "RowLosses":
+            lead_B = (b_B_K - a_B_K)[:, 0]
+            preference_B, margin_B, weight_B = (each[list(batch)].to(lead_B) for each in columns)
+            if_b_B, if_a_B = -logsigmoid(lead_B - margin_B), -logsigmoid(-lead_B - margin_B)
+            loss_B = weight_B * expected(preference_B, if_b_B, if_a_B)
+            return RowLosses(loss_B, agreement(lead_B, preference_B))
 
-def agreement(margin_B: "Tensor", preference_B: "Tensor") -> dict[str, "Tensor"]:
-    """The metrics accuracy and margin, over the pairs whose label leans to a side."""
-    leans_B = preference_B != 0.5
-    towards_B = (margin_B.detach() * (preference_B - 0.5).sign())[leans_B]
-    return {"accuracy": (towards_B > 0).float(), "margin": towards_B}
+        return losses

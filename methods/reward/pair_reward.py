@@ -1,29 +1,32 @@
 """What reward models of labelled pairs share: everything but the loss."""
 
-import json
-import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm.checks import require
-from farm.errors import DataError
-from farm.seeds import uniform
 from farm.training.offline import LossLearner, LossOfRows
-from farm.training.preferences import decided, heard, note_labels
+from farm.training.preferences import Heard, heard, note_labels
 from farm.types import LabeledPair, PolicyRef, ScorerRef
+from methods.reward.held_out import Split, note_validation, split
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from farm.context import Context
-    from farm.scorers.reward_model import RewardModelScorer
     from farm.training.loss_trainer import RowLosses
 
-logger = logging.getLogger(__name__)
+PairLosses = Callable[["Tensor", "Tensor", Sequence[int]], "RowLosses"]
+"""(outputs of the answers a, outputs of the answers b, both [B, outputs], numbers of their labels)
+-> what these pairs cost."""
+
+
+class AnswerRows(NamedTuple):
+    """Token ids of prompts with the answers a, and with the answers b."""
+
+    a: list[list[int]]
+    b: list[list[int]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,132 +54,146 @@ class PairRewardLearner(LossLearner):
     def fit(
         self, start: PolicyRef, judgments: Sequence[LabeledPair], context: "Context"
     ) -> ScorerRef:
-        """The reward model as a `RewardModelScorer`."""
-        from farm.scorers.reward_model import RewardModelScorer
+        """The reward model as a `RewardModelScorer`, learned from the policy's trunk."""
 
-        config: dict[str, Any] = {
-            "path": str(context.work / "reward_model"),
-            "max_prompt_tokens": self.max_prompt_tokens,
-            "max_new_tokens": self.max_new_tokens,
-        }
-        found = heard(judgments)
-        training, validation = self._split(found.labels, context.seed)
-        if not (context.work / "reward_model").exists():
-            note_labels(found, context.work)
-            self._fit(start, training, context)
-        scorer = RewardModelScorer(**config, device=context.device)
-        note_validation(scorer, validation, context)
-        return ScorerRef({"_target_": "farm.scorers.reward_model.RewardModelScorer", **config})
+        def load() -> Any:
+            model = self._load(start.path, context)
+            model.score.weight.data.zero_()  # all answers start out alike
+            return model
 
-    def _split(
-        self, labels: Sequence[LabeledPair], seed: int
-    ) -> tuple[list[LabeledPair], list[LabeledPair]]:
-        """(training, validation): all pairs of an instruction are on one side."""
-        training: list[LabeledPair] = []
-        validation: list[LabeledPair] = []
-        for label in labels:
-            drawn = uniform(seed, "validation", label.pair.instruction.id)
-            (validation if drawn < self.validation_fraction else training).append(label)
-        if not training:
-            raise DataError(
-                f"validation_fraction={self.validation_fraction} leaves none of the "
-                f"{len(labels)} labels to learn from."
-            )
-        return training, validation
+        return self._fit(load, start.path, judgments, context)
 
-    def _fit(self, start: PolicyRef, training: Sequence[LabeledPair], context: "Context") -> None:
-        from farm.models.load import load_reward_model, load_tokenizer, save_policy
-        from farm.training.loss_trainer import minimise
-        from farm.training.trainer import publish
+    def refine(
+        self, reward_model: str, judgments: Sequence[LabeledPair], context: "Context"
+    ) -> ScorerRef:
+        """As `fit`, learned from a reward model's directory: its trunk and its head, which has as
+        many outputs as this loss."""
+        load = partial(self._load, reward_model, context)
+        return self._fit(load, reward_model, judgments, context)
 
-        tokenizer = load_tokenizer(start.path)
-        rows_a, rows_b = self._rows(tokenizer, training)
-        model = load_reward_model(start.path, context.device)
-        model.score.weight.data.zero_()  # all answers start out alike
-        model = context.tuning.apply(model)
-        minimise(
-            model,
-            self._losses(rows_a, rows_b, training),
-            [len(a) + len(b) for a, b in zip(rows_a, rows_b, strict=True)],
-            self,
-            context,
-        )
-        publish(context, "reward_model", partial(save_policy, model, tokenizer))
+    def loss_on(self, labels: Sequence[LabeledPair]) -> PairLosses:
+        """What pairs with these labels cost."""
+        raise NotImplementedError
 
-    def _rows(
-        self, tokenizer: Any, training: Sequence[LabeledPair]
-    ) -> tuple[list[list[int]], list[list[int]]]:
+    def rows(self, tokenizer: Any, labels: Sequence[LabeledPair]) -> AnswerRows:
+        """What the model reads of both answers."""
         from farm.models import chat
 
         def ids(texts: list[str]) -> list[list[int]]:
             examples = chat.examples(
                 tokenizer,
-                [label.pair.instruction.messages for label in training],
+                [label.pair.instruction.messages for label in labels],
                 texts,
                 max_prompt_tokens=self.max_prompt_tokens,
                 max_new_tokens=self.max_new_tokens,
             )
             return [example.input_ids for example in examples]
 
-        return (
-            ids([label.pair.output_a for label in training]),
-            ids([label.pair.output_b for label in training]),
+        return AnswerRows(
+            ids([label.pair.output_a for label in labels]),
+            ids([label.pair.output_b for label in labels]),
         )
 
-    def _losses(
+    def usable(self, labels: Sequence[LabeledPair]) -> list[LabeledPair]:
+        """The labels that the loss can learn from."""
+        return list(labels)
+
+    @property
+    def outputs(self) -> Mapping[str, float]:
+        """The head's outputs by name, and how much each counts in the score."""
+        return {"score": 1.0}
+
+    def _fit(
         self,
-        rows_a: list[list[int]],
-        rows_b: list[list[int]],
+        load: Callable[[], Any],
+        path: str,
+        judgments: Sequence[LabeledPair],
+        context: "Context",
+    ) -> ScorerRef:
+        from farm.scorers.reward_model import RewardModelScorer
+
+        config: dict[str, Any] = {
+            "path": str(context.work / "reward_model"),
+            "max_prompt_tokens": self.max_prompt_tokens,
+            "max_new_tokens": self.max_new_tokens,
+            "weights": dict(self.outputs),
+        }
+        found = self._heard(judgments, context)
+        training, validation = self._split(found.labels, context.seed)
+        if not (context.work / "reward_model").exists():
+            note_labels(found, context.work)
+            self._train(load, path, training, context)
+        scorer = RewardModelScorer(**config, device=context.device)
+        note_validation(scorer, validation, context)
+        return ScorerRef({"_target_": "farm.scorers.reward_model.RewardModelScorer", **config})
+
+    def _heard(self, judgments: Sequence[LabeledPair], context: "Context") -> Heard:
+        found = heard(judgments)
+        labels = self.usable(found.labels)
+        if unusable := len(found.labels) - len(labels):
+            context.note(
+                f"{unusable} of {len(found.labels)} labels lack what this reward model learns from "
+                "and were left out."
+            )
+        return found._replace(labels=labels)
+
+    def _split(self, labels: Sequence[LabeledPair], seed: int) -> Split:
+        return split(labels, self.validation_fraction, seed)
+
+    def _load(self, path: str, context: "Context") -> Any:
+        from farm.models.load import load_reward_model
+
+        model = load_reward_model(path, context.device, outputs=len(self.outputs))
+        model.config.id2label = dict(enumerate(self.outputs))
+        model.config.label2id = {name: number for number, name in enumerate(self.outputs)}
+        return model
+
+    def _train(
+        self,
+        load: Callable[[], Any],
+        path: str,
         training: Sequence[LabeledPair],
-    ) -> LossOfRows:
-        from farm.training.answer_scores import answer_scores
+        context: "Context",
+    ) -> None:
+        from farm.models.load import load_tokenizer, save_policy
+        from farm.training.loss_trainer import minimise
+        from farm.training.trainer import publish
 
-        def losses(model: Any, batch: Sequence[int]) -> "RowLosses":
-            ids = [*(rows_a[i] for i in batch), *(rows_b[i] for i in batch)]
-            a_B_K, b_B_K = answer_scores(model, ids).chunk(2)
-            return self.pair_losses(a_B_K, b_B_K, [training[i] for i in batch])
+        pair_losses = self.loss_on(training)
+        tokenizer = load_tokenizer(path)
+        rows = self.rows(tokenizer, training)
+        model = context.tuning.apply(load(), seed=context.seed)
+        minimise(
+            model,
+            _row_losses(pair_losses, rows),
+            [len(a) + len(b) for a, b in zip(rows.a, rows.b, strict=True)],
+            self,
+            context,
+        )
+        publish(context, "reward_model", partial(save_policy, model, tokenizer))
 
-        return losses
 
-    def pair_losses(
-        self, a_B_K: "Tensor", b_B_K: "Tensor", labels: Sequence[LabeledPair]
-    ) -> "RowLosses":
-        """Losses of pairs whose answers have these scores, [B, outputs] each."""
-        raise NotImplementedError
+def _row_losses(pair_losses: PairLosses, rows: AnswerRows) -> LossOfRows:
+    from farm.training.answer_scores import answer_scores
+
+    def losses(model: Any, batch: Sequence[int]) -> "RowLosses":
+        ids = [*(rows.a[i] for i in batch), *(rows.b[i] for i in batch)]
+        a_B_K, b_B_K = answer_scores(model, ids).chunk(2)
+        return pair_losses(a_B_K, b_B_K, batch)
+
+    return losses
 
 
-def preferences(labels: Sequence[LabeledPair], like: "Tensor") -> "Tensor":
-    """P(b is better) [B], on the device of `like`."""
+def preferences(labels: Sequence[LabeledPair]) -> "Tensor":
+    """P(b is better) [N], float32."""
     import torch
 
-    return torch.tensor([float(label.judgment.preference or 0.0) for label in labels]).to(like)
+    return torch.tensor([float(label.judgment.preference or 0.0) for label in labels])
 
 
-def note_validation(
-    scorer: "RewardModelScorer", validation: Sequence[LabeledPair], context: "Context"
-) -> None:
-    """Keep in `validation.json` on how many held-out labels the scorer agrees; ties say nothing."""
-    held_out = decided(validation)
-    instructions = [row.instruction for row in held_out]
-    chosen = scorer.score(instructions, [row.chosen for row in held_out])
-    rejected = scorer.score(instructions, [row.rejected for row in held_out])
-    agreeing, pairs = int(np.sum(chosen > rejected)), len(held_out)
-    noted = {"pairs": pairs, "accuracy": agreeing / pairs if pairs else None}
-    (context.work / "validation.json").write_text(json.dumps(noted) + "\n")
-    logger.info("validation: %s", noted)
-    if pairs and (warning := _may_be_chance(agreeing, pairs)):
-        context.note(warning)
-
-
-def _may_be_chance(agreeing: int, pairs: int) -> str | None:
-    """A warning, where the Wilson 95 % interval of the agreement does not lie above one half."""
-    from scipy.stats import binomtest
-
-    low, high = binomtest(agreeing, pairs).proportion_ci(method="wilson")
-    if low > 0.5:
-        return None
-    return (
-        f"the reward model agrees with {agreeing / pairs:.1%} of {pairs} held-out labels (95 % "
-        f"interval {low:.1%} to {high:.1%}), which may be chance: what a learner gains from it "
-        "may be luck. More labels, or less noise in them, would help."
-    )
+def agreement(lead_B: "Tensor", preference_B: "Tensor") -> dict[str, "Tensor"]:
+    """The metrics accuracy and margin, from how far b's score leads a's, over the pairs whose label
+    leans to a side."""
+    leans_B = preference_B != 0.5
+    towards_B = (lead_B.detach() * (preference_B - 0.5).sign())[leans_B]
+    return {"accuracy": (towards_B > 0).float(), "margin": towards_B}

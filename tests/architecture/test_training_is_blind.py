@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from source_trees import Module, modules
 
-TRAINING = ("methods.", "farm.training", "farm.stages.policy", "farm.stages.reward")
+TRAINING = ("methods.", "farm.training", "farm.stages.policy.", "farm.stages.reward.")
 SAMPLERS = {"bernoulli", "multinomial", "normal", "rand", "randint", "randn", "randperm"}
 
 

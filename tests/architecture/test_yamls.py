@@ -23,6 +23,13 @@ GIVEN = {
     "endpoints.strong.model.path": "folder",
     "model.path": "folder",
     "reward.function": "math:dist",
+    "study.annotators": "[barnyard,barnyard_human]",
+    "study.human": "barnyard_human",
+    "study.seeds": "[1,2]",
+    "study.trials": "{}",
+    "study.tuning_seeds": "[3]",
+    "reward.path": "folder",
+    "reward.url": "http://localhost:8000/score",
 }
 """Values for the keys that yaml files leave to the user."""
 NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
@@ -71,9 +78,10 @@ def _chooser(path: Path) -> Path:
 
 
 def _command(path: Path) -> Command:
-    """Whose choice it is: those that set a key `study` are the study's."""
+    """Whose choice it is: the group `study` and those that set its keys are the study's."""
     chooser = _chooser(path) if path.parent.parent in OWNERS else path
-    return STUDY if "study" in yaml.safe_load(chooser.read_text()) else RUN
+    of_study = _group(chooser) == "study" or "study" in yaml.safe_load(chooser.read_text())
+    return STUDY if of_study else RUN
 
 
 @pytest.mark.parametrize("path", CHOICES, ids=_label)

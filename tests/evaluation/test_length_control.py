@@ -12,7 +12,12 @@ from scipy.optimize import minimize
 from farm.errors import DataError
 from farm.evaluation import length_controlled_win_rate
 from farm.evaluation.glm import RIDGE, sigmoid
-from farm.evaluation.length_control import BASELINE, LengthWeights, predict_win_rate
+from farm.evaluation.length_control import (
+    BASELINE,
+    LengthWeights,
+    length_controlled_values,
+    predict_win_rate,
+)
 from farm.evaluation.mediators import Method
 from farm.protocols import FloatArray
 from farm.seeds import generator
@@ -245,3 +250,16 @@ def test_prediction_from_fitted_weights_is_the_controlled_rate() -> None:
     frame, gamma, _ = small()
     found = length_controlled_win_rate(frame, difficulty=gamma)
     assert predict_win_rate(found.weights, difficulty=gamma) == pytest.approx(found.value)
+
+
+def test_the_rate_is_a_mean_over_instructions_with_its_standard_error() -> None:
+    frame = small()[0].iloc[:200]
+    frame = frame.assign(preference=frame["preference"].where(frame["instruction_id"] != 3))
+    found = length_controlled_win_rate(frame)
+    values = length_controlled_values(frame)
+    assert np.isnan(values).tolist() == (frame["instruction_id"] == 3).tolist()
+    known = values[~np.isnan(values)]
+    assert known.mean() == pytest.approx(found.value)
+    error = known.std(ddof=2) / np.sqrt(len(known))
+    assert error == pytest.approx(found.standard_error, rel=1e-6)
+    assert np.isnan(length_controlled_values(frame.assign(preference=1.0))).all()

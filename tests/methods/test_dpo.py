@@ -2,10 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import toy_policy as toy
+from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from farm.errors import ConfigError
 from farm.types import Inputs, PolicyRef
@@ -22,35 +25,11 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
     return toy.starting_policy(tmp_path_factory.mktemp("start") / "model")
 
 
-def log_odds(path: str, labels: list[toy.LabeledPair]) -> list[float]:
-    """log pi(preferred) - log pi(other), by plain forward passes over unpadded rows."""
-    import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-
-    tokenizer = AutoTokenizer.from_pretrained(path)
-    model = AutoModelForCausalLM.from_pretrained(path)
-
-    def logprob(prompt: str, answer: str) -> float:
-        ids = tokenizer(f"<user>{prompt}<end><assistant>{answer}<end>", return_tensors="pt")
-        n = len(answer.split()) + 1
-        with torch.no_grad():
-            logprobs = model(ids["input_ids"]).logits[0, :-1].log_softmax(-1)
-        targets = ids["input_ids"][0, 1:, None]
-        return float(logprobs.gather(1, targets)[-n:].sum())
-
-    odds = []
-    for pair, judgment in labels:
-        prompt = pair.instruction.messages[0].content
-        a, b = (logprob(prompt, answer) for answer in (pair.output_a, pair.output_b))
-        odds.append(b - a if judgment.preference == 1 else a - b)
-    return odds
-
-
 def test_it_raises_the_preferred_answers(start: PolicyRef, tmp_path: Path) -> None:
     labels = toy.labelled(toy.instructions(1000))
     policy = learner().fit(start, Inputs(judgments=labels), toy.context(tmp_path))
     unseen = toy.labelled(toy.instructions(60, seed=1))
-    before, after = log_odds(start.path, unseen), log_odds(policy.path, unseen)
+    before, after = toy.log_odds(start.path, unseen), toy.log_odds(policy.path, unseen)
     assert np.mean(np.array(after) > 0) > 0.85 > 0.7 > np.mean(np.array(before) > 0)
     assert np.mean(after) - np.mean(before) > 3
     assert json.loads((tmp_path / "labels.json").read_text())["used"] == len(labels)
@@ -82,9 +61,58 @@ def test_margin_is_that_of_the_implicit_reward(start: PolicyRef, tmp_path: Path)
     first, second, _ = toy.metrics(tmp_path / "work")
     assert first["loss"] == pytest.approx(np.log(2), abs=1e-5)
     assert first["margin"] == pytest.approx(0, abs=1e-4)
-    rewards = 0.5 * (np.array(log_odds(saved[0], labels)) - log_odds(start.path, labels))
+    rewards = 0.5 * (np.array(toy.log_odds(saved[0], labels)) - toy.log_odds(start.path, labels))
     assert second["margin"] == pytest.approx(rewards.mean(), abs=1e-3)
     assert second["loss"] == pytest.approx(np.log1p(np.exp(-rewards)).mean(), abs=1e-3)
+
+
+def test_two_steps_are_those_of_a_plain_implementation(start: PolicyRef, tmp_path: Path) -> None:
+    labels = toy.labelled(toy.instructions(14))
+    method = learner(
+        epochs=None,
+        max_steps=2,
+        batch_size=len(labels),
+        beta=0.5,
+        learning_rate=1e-2,
+        warmup_ratio=0.0,
+        lr_schedule="constant_with_warmup",
+    )
+    policy = method.fit(start, Inputs(judgments=labels), toy.context(tmp_path))
+    losses, model = plain_steps(start.path, labels, steps=2, beta=0.5, learning_rate=1e-2)
+    assert [line["loss"] for line in toy.metrics(tmp_path)] == pytest.approx(losses, abs=1e-6)
+    for name, ours in toy.weights(policy.path).items():
+        torch.testing.assert_close(ours, model.state_dict()[name], atol=1e-5, rtol=0)
+
+
+def plain_steps(
+    path: str, labels: list[toy.LabeledPair], *, steps: int, beta: float, learning_rate: float
+) -> tuple[list[float], Any]:
+    """DPO's loss at each step, and the model after them: one unpadded row at a time, in plain
+    torch."""
+    policy, start = (AutoModelForCausalLM.from_pretrained(path) for _ in range(2))
+    tokenizer = AutoTokenizer.from_pretrained(path)
+    optimizer = torch.optim.AdamW(policy.parameters(), lr=learning_rate, weight_decay=0.0)
+
+    def log_ratio(prompt: str, answer: str) -> torch.Tensor:
+        ours, theirs = (
+            toy.answer_logprob(model, tokenizer, prompt, answer) for model in (policy, start)
+        )
+        return ours - theirs.detach()
+
+    losses = []
+    for _ in range(steps):
+        loss = torch.zeros(())
+        for pair, judgment in labels:
+            prompt = pair.instruction.messages[0].content
+            a, b = (log_ratio(prompt, answer) for answer in (pair.output_a, pair.output_b))
+            margin = b - a if judgment.preference == 1 else a - b
+            loss = loss + torch.log1p(torch.exp(-beta * margin)) / len(labels)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(policy.parameters(), 1.0)
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, policy
 
 
 def test_it_continues_after_a_kill(start: PolicyRef, tmp_path: Path) -> None:

@@ -24,19 +24,14 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
 
 
 def answer_nats(path: str, answer: str, prompt: str) -> float:
-    """-log pi(answer, end | prompt) by a plain forward pass over one unpadded row."""
+    """-log pi(answer, end | prompt)."""
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(path)
     model = AutoModelForCausalLM.from_pretrained(path)
-    read = tokenizer(f"<user>{prompt}<end><assistant>", return_tensors="pt")["input_ids"]
-    full = tokenizer(f"<user>{prompt}<end><assistant>{answer}<end>", return_tensors="pt")
     with torch.no_grad():
-        logprobs = model(full["input_ids"]).logits[0, :-1].log_softmax(-1)
-    targets = full["input_ids"][0, 1:]
-    chosen = logprobs.gather(1, targets[:, None])[read.shape[1] - 1 :]
-    return -float(chosen.sum())
+        return -float(toy.answer_logprob(model, tokenizer, prompt, answer))
 
 
 def test_it_learns_to_repeat(start: PolicyRef, tmp_path: Path) -> None:

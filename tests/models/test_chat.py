@@ -172,6 +172,23 @@ def test_truncation_keeps_the_bos_and_the_prompts_end() -> None:
     assert whole.input_ids == golden.prompt + golden.answer
 
 
+@pytest.mark.parametrize("name", ["llama3", "qwen3"])  # with a BOS in front, and without
+def test_a_control_token_stands_in_front_behind_a_bos_and_counts(name: str) -> None:
+    tokenizer, golden = GOLDEN[name].build(), GOLDEN[name].prompt
+    tokenizer.add_tokens(["<|go|>"], special_tokens=True)
+    control = tokenizer.convert_tokens_to_ids("<|go|>")
+    bos = [id for id in golden[:1] if id == tokenizer.bos_token_id]
+    assert bool(bos) == (name == "llama3")
+    steered = [*bos, control, *golden[len(bos) :]]
+    assert chat.prompts_ids(tokenizer, [CHAT], control="<|go|>") == [steered]
+    (cut,) = chat.prompts_ids(tokenizer, [CHAT], control="<|go|>", max_prompt_tokens=6)
+    assert cut == [*bos, control, *golden[len(bos) - 5 :]]
+    whole = {"max_prompt_tokens": len(steered), "max_new_tokens": 2}
+    (example,) = chat.examples(tokenizer, [CHAT], [ANSWER], control="<|go|>", **whole)
+    assert example.input_ids == steered + GOLDEN[name].answer[:2]
+    assert example.labels_mask == [False] * len(steered) + [True] * 2
+
+
 def test_decoding_ends_at_the_first_stop_id() -> None:
     tokenizer = families.gemma()
     eos, end = tokenizer.eos_token_id, chat.end_id(tokenizer)

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import toy_policy as toy
@@ -13,6 +14,7 @@ from farm.models.load import load_policy
 from farm.seeds import derive
 from farm.stages import evaluation
 from farm.stages.job import Job
+from farm.stages.pointers import point_to_policy
 from farm.types import Completion, Decoding, Instruction, PolicyRef
 
 ASKED = toy.instructions(24)
@@ -87,3 +89,11 @@ def test_kl_to_start_is_of_the_sampled_tokens(folders: dict[str, Path], tmp_path
     assert found[:DIVERGENCES] == pytest.approx(expected, abs=1e-4)
     assert min(expected) > 0.01
     assert found[DIVERGENCES:] == pytest.approx([float("nan")] * 4, nan_ok=True)
+
+
+def test_a_policy_that_reads_more_than_the_prompt_has_no_kl_to_start(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = folders["policy"]
+    point_to_policy(folder, str(folder), control="goat")
+    assert np.isnan(evaluated(folders, tmp_path)).all()

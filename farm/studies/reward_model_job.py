@@ -1,0 +1,127 @@
+"""The reward-model study at work: train, measure, report."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from farm.builder import Executor
+from farm.errors import ConfigError
+from farm.evaluation.reward_figures import FIGURES, label_figures
+from farm.pipeline import Pipeline
+from farm.reward_quality import RewardQuality
+from farm.settings import Settings
+from farm.studies.reward_model_study import RewardModelStudy
+from farm.studies.runs import Runs
+from farm.studies.workshop import Workshop
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the study measures."""
+
+    figures: "pd.DataFrame"
+    """One row per seed, variant and kind of `labels`: the columns of
+    farm.evaluation.reward_figures, without intervals."""
+    costs: "pd.DataFrame"
+    """One row per seed and variant: flops and wall_s of training, NaN where nothing learned, and
+    unscored, the pairs that lack a score."""
+
+
+class Cell(NamedTuple):
+    """One variant on one seed."""
+
+    pipeline: Pipeline
+    quality: RewardQuality
+
+
+class Variants:
+    """The runs of a study, each built when it is first asked for."""
+
+    def __init__(
+        self, study: RewardModelStudy, runs: Runs, executor: Executor, say: Callable[[str], None]
+    ) -> None:
+        """`say` is told of every run when it is first asked for."""
+        self._overrides = study.variants
+        self._executor = executor
+        self._say = say
+        self._compose = cache(runs.compose)
+        self.cell = cache(self._cell)
+
+    def check(self) -> None:
+        """Compose and check every variant, so that a mistake shows before anything runs."""
+        for name, overrides in self._overrides.items():
+            try:
+                self._compose(tuple(overrides))
+            except ConfigError as error:
+                raise ConfigError(f"{error} (in study.variants.{name})") from None
+
+    def _cell(self, seed: int, name: str) -> Cell:
+        self._say(f"{name}, seed {seed}:")
+        config = {**self._compose(tuple(self._overrides[name])), "seed": seed}
+        settings = Settings.from_plain(config)
+        pipeline = Pipeline(config, settings, self._executor)
+        return Cell(pipeline, RewardQuality(config, settings, self._executor, pipeline))
+
+
+def _checked_variants(
+    study: RewardModelStudy, workshop: Workshop, executor: Executor
+) -> Variants:
+    variants = Variants(study, workshop.runs, executor, workshop.console.message)
+    variants.check()
+    return variants
+
+
+def carry_out(study: RewardModelStudy, workshop: Workshop) -> None:
+    """Train, measure, and write the report."""
+    with workshop.builder() as builder:
+        measured = measure(_checked_variants(study, workshop, builder), study)
+    _report(measured, study, workshop)
+
+
+def measure(variants: Variants, study: RewardModelStudy) -> Measured:
+    """Every variant on every seed; headline categories alone."""
+    import pandas as pd
+
+    figures, costs = [], []
+    for seed in study.seeds:
+        for name in study.variants:
+            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
+            # Intervals are over seeds, so that one bootstrap sample of instructions is enough.
+            found = label_figures(cell.quality.headline(), replicates=1)
+            figures.append(found[["labels", "pairs", *FIGURES]].assign(**of))
+            costs.append({**of, **_cost(cell)})
+    return Measured(pd.concat(figures, ignore_index=True), pd.DataFrame(costs))
+
+
+def _cost(cell: Cell) -> dict[str, float]:
+    trained = cell.pipeline.reward.manifest["results"]
+    spent = {name: float(trained.get(name, np.nan)) for name in ("flops", "wall_s")}
+    return {**spent, "unscored": cell.quality.items.manifest["results"]["unscored"]}
+
+
+def _report(measured: Measured, study: RewardModelStudy, workshop: Workshop) -> None:
+    from farm.reporting.reward_model_page import print_reward_models, write_reward_models
+    from farm.studies.reward_model_tables import reward_model_tables
+
+    tables = reward_model_tables(measured, study)
+    workshop.keep(vars(measured))
+    print_reward_models(tables, study.baseline, workshop.console.rich)
+    for path in write_reward_models(workshop.folder(), tables, study.baseline):
+        workshop.console.message(str(path))
+
+
+def preview(study: RewardModelStudy, workshop: Workshop) -> None:
+    """Print what would be built."""
+    planner, console = workshop.planner(), workshop.console
+    variants = _checked_variants(study, workshop, planner)
+    console.message("Planned stages (dry_run=true):")
+    for seed in study.seeds:
+        for name in study.variants:
+            _ = variants.cell(seed, name).quality.items
+    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
