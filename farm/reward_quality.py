@@ -110,5 +110,4 @@ class RewardQuality:
 def _rows(frame: "pd.DataFrame") -> list[dict[str, Any]]:
     """With None for NaN."""
     known = frame.astype(object).where(frame.notna(), None)
-    rows: list[dict[str, Any]] = known.to_dict("records")
-    return rows
+    return [{str(name): value for name, value in row.items()} for row in known.to_dict("records")]

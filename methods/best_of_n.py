@@ -36,8 +36,9 @@ class BestOfN:
         """The start, decoded by best-of-n."""
         assert inputs.reward is not None
         best_of = partial(BestOf, temperature=self._temperature, scorer=inputs.reward)
+        point = partial(point_to_policy, path=start.path, control=start.decoding.control)
         for n in _sizes(self._n):
-            context.checkpoint(n, partial(point_to_policy, path=start.path, best_of=best_of(n)))
+            context.checkpoint(n, partial(point, best_of=best_of(n)))
         return PolicyRef(start.path, start.decoding, best_of(self._n))
 
 

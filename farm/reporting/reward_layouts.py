@@ -13,7 +13,7 @@ ANNOTATORS = Column("Annotators", "%", "annotators", 1)
 BRIER = Column("Brier", "", "brier", 3)
 ERROR = Column("ECE", "", "calibration_error", 3)
 SLOPE = Column("Slope", "", "slope", 2)
-LENGTH = Column("Length", "ρ", "score_length", 2)
+LENGTH = Column("Length", "correlation", "score_length", 2)
 PAIRS = Column("Pairs", "", "pairs", 0)
 
 WHOLE = (ACCURACY, ANNOTATORS, BRIER, ERROR, SLOPE, LENGTH, PAIRS)

@@ -6,6 +6,7 @@ Accuracies are percent of labels.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -33,6 +34,7 @@ from farm.reporting.views import Column
 Tables = Mapping[str, pd.DataFrame]
 
 _VARIANT = {"variant": "Reward model"}
+_ANNOTATORS = "(annotators without noise)"
 _FLOP = 1e12
 _ROW_IN = 0.38
 """Height of a variant in the figure."""
@@ -45,7 +47,7 @@ def write_reward_models(folder: Path, tables: Tables, baseline: str) -> list[Pat
     page, text = folder / "reward_models.html", folder / "reward_models.md"
     caption = f"Accuracy less that of {baseline} on the same seed, by labels; 95 % intervals"
     drawn = Drawn("differences", caption, difference_figure(tables["differences"]))
-    shown = [accuracies(tables), calibration(tables, ("noisy", "clean")), length(tables)]
+    shown = [accuracies(tables, baseline), calibration(tables, ("noisy", "clean")), length(tables)]
     compared = accuracy_differences(tables, baseline), other_differences(tables, baseline)
     sections = [
         Section("figures", "Reward models", [], shown),
@@ -68,7 +70,7 @@ def _markdown(layout: Layout) -> str:
 def print_reward_models(tables: Tables, baseline: str, console: Console) -> None:
     """Accuracies, calibration, differences of accuracy and costs."""
     for layout in (
-        accuracies(tables),
+        accuracies(tables, baseline),
         calibration(tables, ("noisy",)),
         length(tables),
         accuracy_differences(tables, baseline),
@@ -86,22 +88,20 @@ def _means(tables: Tables, figures: Sequence[str]) -> pd.DataFrame:
     return side_by_side(tables["reward_models"], ["variant"], "labels", figures)
 
 
-def accuracies(tables: Tables) -> Layout:
-    """Which answers score higher."""
-    seeds = tables["costs"]["seeds"].max()
+def accuracies(tables: Tables, baseline: str) -> Layout:
+    """Whose scores agree with labels, and below the annotators' own agreement with them."""
+    frame, seeds = tables["reward_models"], tables["costs"]["seeds"].max()
+    ceiling = side_by_side(
+        frame[frame["variant"] == baseline], ["variant"], "labels", ["annotators"]
+    )
+    ceiling.columns = ceiling.columns.str.replace("annotators", "accuracy")
     return Layout(
         "Accuracy",
         f"Percent of labels that the scores get right; means over {seeds} seeds with 95 % "
         f"intervals by Student's t. {words.ABOUT_LABELS}",
         _VARIANT,
-        [
-            Column("Clean", "%", "clean accuracy", 1),
-            Column("Noisy", "%", "noisy accuracy", 1),
-            Column("Ceiling", "% noisy", "noisy annotators", 1),
-            Column("Gold", "%", "gold accuracy", 1),
-            Column("Annotators", "% gold", "gold annotators", 1),
-        ],
-        _means(tables, ("accuracy", "annotators")),
+        [Column(kind.capitalize(), "%", f"{kind} accuracy", 1) for kind in LABELS],
+        pd.concat([_means(tables, ["accuracy"]), ceiling.assign(variant=_ANNOTATORS)]),
     )
 
 
@@ -128,18 +128,25 @@ def length(tables: Tables) -> Layout:
         f"{words.ABOUT_LENGTH} Beside it the same of the labels.",
         _VARIANT,
         [
-            Column("Scores", "ρ", "clean score_length", 2),
-            Column("Clean labels", "ρ", "clean label_length", 2),
-            Column("Gold", "ρ", "gold label_length", 2),
+            Column("Scores", "correlation", "clean score_length", 2),
+            Column("Clean labels", "correlation", "clean label_length", 2),
+            Column("Gold", "correlation", "gold label_length", 2),
         ],
         _means(tables, ("score_length", "label_length")),
     )
 
 
-def _differences(tables: Tables, name: str) -> pd.DataFrame:
+def _differences(tables: Tables) -> pd.DataFrame:
+    """One row per variant, columns `LABELS FIGURE difference` and `LABELS FIGURE adjusted`."""
     frame = tables["differences"]
-    of_figure = frame[frame["figure"] == name]
-    return side_by_side(of_figure, ["variant"], "labels", ["difference", "adjusted"])
+    of = frame.assign(of=frame["labels"] + " " + frame["figure"])
+    return side_by_side(of, ["variant"], "of", ["difference", "adjusted"])
+
+
+def _with_p_value(column: Column) -> tuple[Column, Column]:
+    """A difference, whose source is what differs, and its p-value."""
+    p_value = Column("Holm", "p", f"{column.source} adjusted", 3)
+    return column._replace(source=f"{column.source} difference"), p_value
 
 
 _ABOUT_DIFFERENCES = (
@@ -157,30 +164,23 @@ def accuracy_differences(tables: Tables, baseline: str) -> Layout:
         [
             column
             for kind in LABELS
-            for column in (
-                Column(kind.capitalize(), "points", f"{kind} difference", 1),
-                Column("Holm", "p", f"{kind} adjusted", 3),
-            )
+            for column in _with_p_value(Column(kind.capitalize(), "points", f"{kind} accuracy", 1))
         ],
-        _differences(tables, "accuracy"),
+        _differences(tables),
     )
 
 
 def other_differences(tables: Tables, baseline: str) -> Layout:
     """Whose scores mean more, and who looks more at length."""
-    brier, about_length = _differences(tables, "brier"), _differences(tables, "score_length")
-    both = brier.merge(about_length, on="variant", suffixes=(" brier", " length"))
     return Layout(
         f"Brier score and length less those of {baseline}",
         f"The Brier score is on noisy labels; lower is better. {_ABOUT_DIFFERENCES}",
         _VARIANT,
         [
-            Column("Brier", "", "noisy difference", 3),
-            Column("Holm", "p", "noisy adjusted brier", 3),
-            Column("Length", "ρ", "clean length", 2),
-            Column("Holm", "p", "clean adjusted length", 3),
+            *_with_p_value(words.BRIER._replace(source="noisy brier")),
+            *_with_p_value(words.LENGTH._replace(source="clean score_length")),
         ],
-        both,
+        _differences(tables),
     )
 
 
@@ -243,14 +243,20 @@ def summary(tables: Tables, baseline: str) -> Iterator[str]:
 
 def _told_apart(frame: pd.DataFrame, baseline: str) -> str:
     told = frame[frame["adjusted"] < LEVEL]
-    better, worse = told[told["difference"] > 0], told[told["difference"] < 0]
+    sides = {
+        "more accurate": told[told["difference"] > 0],
+        "less accurate": told[told["difference"] < 0],
+    }
     parts = [
-        f"{how} than {baseline} by more than chance {'is' if len(rows) == 1 else 'are'} "
-        + listed([f"{r['variant']} ({figure(r, 'difference', 1)})" for r in rows.to_dict("records")])
-        for how, rows in (("More accurate", better), ("less accurate", worse))
+        f"{how} {'is' if len(rows) == 1 else 'are'} "
+        + listed([_difference(row) for row in rows.to_dict("records")])
+        for how, rows in sides.items()
         if len(rows)
     ]
     if not parts:
         return f"None of {len(frame)} is told apart from {baseline} (Holm, 5 %)."
-    sentence = "; ".join(parts)
-    return f"{sentence[0].upper()}{sentence[1:]} (points; Holm, 5 %)."
+    return f"Told apart from {baseline} (points; Holm, 5 %): {'; '.join(parts)}."
+
+
+def _difference(row: Mapping[Any, Any]) -> str:
+    return f"{row['variant']} ({figure(row, 'difference', 1)})"

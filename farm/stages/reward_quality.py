@@ -22,13 +22,11 @@ STAGE_VERSION = 1  # see farm.builder.Step
 
 
 def run(job: Job) -> dict[str, Any]:
-    """Stage `reward_quality`: `items.parquet`, one row per pair: instruction_id, category, length_a,
-    length_b (characters), score_a, score_b, `clean` and `noisy`: P(output_b is better) by the
-    annotators without noise, exact where they are programs, and by those who label for training,
-    and `gold`: utility of b minus that of a. NaN where a column does not apply.
-
-    Answers that are the same text say nothing and are left out and counted.
-    """
+    """Stage `reward_quality`: `items.parquet`, one row per pair of answers, equal texts left
+    out: instruction_id, category, score_a, score_b, length_a, length_b (characters); `clean` and
+    `noisy`, P(output_b is better) by the annotators without noise, exact where they are programs,
+    and by those who label for training; `gold`, utility of b minus that of a. NaN where a column
+    does not apply."""
     config = job.config
     drawn = _drawn(job)
     pairs = [pair for pair in drawn if pair.output_a != pair.output_b]
@@ -49,8 +47,8 @@ def run(job: Job) -> dict[str, Any]:
 
 
 def bench(job: Job) -> dict[str, Any]:
-    """Stage `reward_bench`: `items.parquet`, one row per pair of the file: instruction_id, category,
-    score_a, score_b and preference, 1 where b is the chosen answer and 0 where a is."""
+    """Stage `reward_bench`: `items.parquet`, one row per pair of the file: instruction_id,
+    category, score_a, score_b and preference, 1 where b is the chosen answer and 0 where a is."""
     labels = read_reward_bench(Path(job.config["path"]))
     pairs = [label.pair for label in labels]
     preference = [label.judgment.preference for label in labels]

@@ -69,9 +69,7 @@ class Variants:
         return Cell(pipeline, RewardQuality(config, settings, self._executor, pipeline))
 
 
-def _checked_variants(
-    study: RewardModelStudy, workshop: Workshop, executor: Executor
-) -> Variants:
+def _checked_variants(study: RewardModelStudy, workshop: Workshop, executor: Executor) -> Variants:
     variants = Variants(study, workshop.runs, executor, workshop.console.message)
     variants.check()
     return variants
@@ -91,11 +89,12 @@ def measure(variants: Variants, study: RewardModelStudy) -> Measured:
     figures, costs = [], []
     for seed in study.seeds:
         for name in study.variants:
-            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
+            cell = variants.cell(seed, name)
             # Intervals are over seeds, so that one bootstrap sample of instructions is enough.
             found = label_figures(cell.quality.headline(), replicates=1)
-            figures.append(found[["labels", "pairs", *FIGURES]].assign(**of))
-            costs.append({**of, **_cost(cell)})
+            found = found[["labels", "pairs", *FIGURES]]
+            figures.append(found.assign(seed=seed, variant=name))
+            costs.append({"seed": seed, "variant": name, **_cost(cell)})
     return Measured(pd.concat(figures, ignore_index=True), pd.DataFrame(costs))
 
 

@@ -19,9 +19,9 @@ COMPARED = ("accuracy", "brier", "calibration_error", "score_length")
 
 
 def reward_model_tables(measured: Measured, study: RewardModelStudy) -> dict[str, "pd.DataFrame"]:
-    """`reward_models`, one row per variant and kind of `labels`: `FIGURES` with their intervals over
-    seeds; `differences`, as below; `costs`, one row per variant: mean flops, wall_s, unscored, and
-    the number of seeds."""
+    """`reward_models`, one row per variant and kind of `labels`: `FIGURES` with their intervals
+    over seeds; `differences`, as below; `costs`, one row per variant: mean flops, wall_s, unscored,
+    and the number of seeds."""
     costs = measured.costs.groupby("variant", sort=False)
     means = costs[["flops", "wall_s", "unscored"]].mean().assign(seeds=costs.size())
     return {
@@ -32,10 +32,10 @@ def reward_model_tables(measured: Measured, study: RewardModelStudy) -> dict[str
 
 
 def differences(figures: "pd.DataFrame", baseline: str) -> "pd.DataFrame":
-    """One row per other variant, kind of `labels` and `figure` of `COMPARED`: the mean over seeds of
-    the `difference` from the baseline on the same seed, its interval and two-sided `p_value` by
+    """One row per other variant, kind of `labels` and `figure` of `COMPARED`: the mean over seeds
+    of the `difference` from the baseline on the same seed, its interval and two-sided `p_value` by
     Student's t, and `adjusted`, the p-value after Holm among all variants with the same labels and
-    figure. NaN intervals and p-values with one seed."""
+    figure. Intervals and p-values are NaN with one seed."""
     of = ["variant", "labels", "figure"]
     gains = _gains(figures, baseline).melt(
         ["seed", "variant", "labels"], var_name="figure", value_name="difference"

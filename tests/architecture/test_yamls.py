@@ -24,10 +24,12 @@ GIVEN = {
     "model.path": "folder",
     "reward.function": "math:dist",
     "study.annotators": "[barnyard,barnyard_human]",
+    "study.baseline": "one",
     "study.human": "barnyard_human",
     "study.seeds": "[1,2]",
     "study.trials": "{}",
     "study.tuning_seeds": "[3]",
+    "study.variants": "{one: [], other: ['reward.epochs=1.0']}",
     "reward.path": "folder",
     "reward.url": "http://localhost:8000/score",
 }

@@ -44,7 +44,10 @@ def shy(instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray
 
 
 def scorer(function: str) -> dict[str, Any]:
-    return {"_target_": "farm.scorers.callable.CallableScorer", "function": f"{__name__}:{function}"}
+    return {
+        "_target_": "farm.scorers.callable.CallableScorer",
+        "function": f"{__name__}:{function}",
+    }
 
 
 @pytest.fixture(scope="module")
@@ -111,9 +114,7 @@ def test_gold_itself_is_always_right_by_gold_and_reaches_every_ceiling(
     assert told["pairs"] == len(items) == ASKED - told["identical"] < ASKED
 
 
-def test_the_ceiling_on_noisy_labels_is_the_one_of_closed_form(
-    asked: Path, tmp_path: Path
-) -> None:
+def test_the_ceiling_on_noisy_labels_is_the_one_of_closed_form(asked: Path, tmp_path: Path) -> None:
     folder = measured(asked, tmp_path, GOLD)
     items = load_items(folder)
     ids = items["instruction_id"].tolist()
