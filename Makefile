@@ -10,8 +10,8 @@ PEERS := $(patsubst tests/benchmarks/peers/%.txt,.peers/%/.ready,$(wildcard test
 demo: $(READY) ## the main job: from instructions to a win-rate curve
 	$(PY) -m farm.run method=ppo
 
-test: $(READY) ## all tests but the slow ones; needs no network
-	$(PY) -m pytest
+test: $(READY) ## all tests but the slow ones, by two workers; needs no network
+	$(PY) -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(READY) ## the tests that take minutes
 	$(PY) -m pytest -m slow

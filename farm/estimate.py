@@ -1,16 +1,18 @@
 """What annotation will take, before anything is paid (`dry_run=true`)."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from farm.config import build, unpaid
 from farm.data.records import make_pair
 from farm.pipeline import Pipeline, source_node
+from farm.protocols import RewardLearner
 from farm.settings import Settings
 from farm.stages.instructions import load_split
 from farm.stages.judgments import pairs_of
 from farm.stages.labelling import accounts
+from farm.targets import target_class
 from farm.types import Instruction, Pair, SplitName
 
 _CHARACTERS_PER_TOKEN = 4
@@ -44,25 +46,36 @@ class Estimate:
 def estimates(
     config: Mapping[str, Any], settings: Settings, pipeline: Pipeline
 ) -> Iterator[Estimate]:
-    """What labelling takes, and judging one policy on `validation`; programs are free and give
-    none."""
+    """What labels, feedback while learning, measuring the reward model and judging one policy on
+    `validation` take, as far as the run asks for them; programs are free and give none."""
     annotators, judge = config["annotators"], config["evaluators"]["judge"]
-    if is_paid(annotators["train"]):
+    needs = target_class(config["method"]["_target_"]).needs
+    learns_reward = issubclass(target_class(config["reward"]["_target_"]), RewardLearner)
+    train, clean = ((f"annotators.{name}", annotators[name]) for name in ("train", "clean"))
+    if "judgments" in needs or ("reward" in needs and learns_reward):
         pairs, sampled = _label_pairs(config, settings, pipeline)
-        yield quote(
-            "labels (annotators.train)",
-            annotators["train"],
-            pairs,
-            seed=pipeline.judgments_seed,
-            sampled=sampled,
-        )
-    for name, node in (("annotators.clean", annotators["clean"]), ("evaluators.judge", judge)):
+        yield from _quotes("labels", [train], pairs, sampled, pipeline.judgments_seed)
+    if "annotator" in needs:
+        pairs = _feedback_pairs(config, settings, pipeline)
+        yield from _quotes("feedback while learning", [train], pairs)
+    rows = _instructions(config, pipeline, "validation", pipeline.limit("validation"))
+    pairs = [_longest_pair(row, settings, 0) for row in rows]
+    if "reward" in needs:
+        yield from _quotes("measuring the reward model", [train, clean], pairs)
+    judges = [("annotators.clean", annotators["clean"]), ("evaluators.judge", judge)]
+    yield from _quotes("judging one policy on validation", judges, pairs)
+
+
+def _quotes(
+    what: str,
+    judges: Iterable[tuple[str, Mapping[str, Any] | None]],
+    pairs: Sequence[Pair],
+    sampled: bool = False,
+    seed: int = 0,
+) -> Iterator[Estimate]:
+    for name, node in judges:
         if node is not None and is_paid(node):
-            rows = _instructions(config, pipeline, "validation", pipeline.limit("validation"))
-            pairs = [_longest_pair(row, settings, 0) for row in rows]
-            yield quote(
-                f"judging one policy on validation ({name})", node, pairs, seed=0, sampled=False
-            )
+            yield quote(f"{what} ({name})", node, pairs, seed=seed, sampled=sampled)
 
 
 def is_paid(node: Mapping[str, Any]) -> bool:
@@ -104,6 +117,16 @@ def _label_pairs(
     rows = _instructions(config, pipeline, "preference", settings.pairs.instructions)
     numbers = range(settings.pairs.per_instruction)
     return [_longest_pair(row, settings, number) for row in rows for number in numbers], False
+
+
+def _feedback_pairs(
+    config: Mapping[str, Any], settings: Settings, pipeline: Pipeline
+) -> list[Pair]:
+    """As many as the learner's key `judgments`, its budget, allows; none where it has no such key,
+    for then nobody knows."""
+    rows = _instructions(config, pipeline, "unlabeled", None)
+    budget = range(config["method"].get("judgments", 0))
+    return [_longest_pair(rows[n % len(rows)], settings, n // len(rows)) for n in budget]
 
 
 def _instructions(

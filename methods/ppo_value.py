@@ -67,7 +67,7 @@ class RewardModelCritic:
                 f"method.value.path={path}: its tokenizer is not the policy's, so it cannot read "
                 "the policy's answers. Use methods.ppo_value.TrunkValue."
             )
-        model = load_reward_model(path, str(policy.device))
+        model = load_reward_model(path, str(policy.device), outputs=None)
         if packs(policy) and not packs(model):
             raise ConfigError(
                 f"method.value.path={path}: rows of different length cannot be laid end to end for "

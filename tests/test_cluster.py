@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,8 +44,9 @@ def _run(cluster: Cluster, root: Path, function: str, **config: Any) -> dict[str
         return cluster.run(job, lambda progress: None)
 
 
-@pytest.fixture
-def cluster(ray_session: None) -> Any:
+@pytest.fixture(scope="module")
+def cluster(ray_session: None) -> Iterator[Cluster]:
+    """Each test goes on with the worker that the one before has left."""
     cluster = Cluster(SETTINGS, on_message=lambda text: None)
     yield cluster
     cluster.close()
@@ -57,6 +59,11 @@ def test_one_warm_process_runs_all_jobs_outside_the_driver(
     second = _run(cluster, tmp_path / "b", "count")
     assert first == second
     assert first["pids"] != [str(os.getpid())]
+
+
+def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^file\.jsonl, line 3: no instruction\.$"):
+        _run(cluster, tmp_path, "refuse")
 
 
 def test_killed_worker_is_replaced_and_the_job_continues_where_it_was(
@@ -79,11 +86,6 @@ def test_hung_worker_is_given_up(ray_session: None, tmp_path: Path) -> None:
     with pytest.raises(ClusterError, match=r"cluster\.call_timeout_s"):
         _run(cluster, tmp_path, "hang")
     cluster.close()
-
-
-def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^file\.jsonl, line 3: no instruction\.$"):
-        _run(cluster, tmp_path, "refuse")
 
 
 def test_driver_side_imports_neither_torch_nor_ray() -> None:

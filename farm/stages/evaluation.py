@@ -1,7 +1,7 @@
 """Stages that measure: the choice of the reference, and one policy's answers against it.
 
-This is the only place that reads gold, and with `farm.run`'s report the only one that reads the
-splits `validation` and `evaluation`.
+With `crossing` and `reward_quality` this is the only place that reads gold, and with `farm.run`'s
+report the only one that reads the splits `validation` and `evaluation`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence

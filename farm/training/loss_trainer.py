@@ -81,8 +81,10 @@ class LossTrainer(Trainer):
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The loop's own figures, and the losses' since the last time."""
         if "loss" in logs:
-            logs |= {name: total / count for name, (total, count) in self._sums.items()}
-            self.names |= {name: name for name in self._sums}
+            means = {n: total / count for n, (total, count) in self._sums.items() if count}
+            logs |= means
+            self.names.clear()  # a batch of ties alone has no accuracy
+            self.names.update({name: name for name in means})
             self._sums.clear()
         super().log(logs, start_time)
 

@@ -1,4 +1,4 @@
-"""One finished smoke run that the end-to-end tests share."""
+"""One worker and one finished smoke run that the end-to-end tests share."""
 
 import json
 import os
@@ -7,13 +7,17 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pandas as pd
 import pytest
 
+from farm import main_job
 from farm import run as farm_run
+from farm.cluster import Cluster
 from farm.config import cli
+from farm.standalone import job as standalone_job
+from farm.studies import job as study_job
 
 REPOSITORY = Path(__file__).parents[2]
 SMOKE = ("experiment=smoke", "cluster.num_cpus=1")
@@ -36,6 +40,29 @@ class Finished:
 
     def stages(self, *, reused: bool) -> set[str]:
         return {s["label"] for s in self.info["stages"] if s["reused"] == reused}
+
+
+class WarmCluster(Cluster):
+    """Leaves its worker to the next run: it has imported what all of them need, and all of them
+    ask for one core."""
+
+    _left: ClassVar[Any] = None
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._worker = WarmCluster._left
+
+    def close(self) -> None:
+        WarmCluster._left = self._worker
+
+
+@pytest.fixture(scope="session")
+def ray_session(ray_session: None) -> Iterator[None]:
+    """The shared Ray, where one worker runs the jobs of all runs in this process."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (main_job, standalone_job, study_job):
+            patch.setattr(module, "Cluster", WarmCluster)
+        yield
 
 
 Run = Callable[..., Finished]

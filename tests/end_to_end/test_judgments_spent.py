@@ -38,7 +38,12 @@ def test_labels_that_were_there_count_from_the_first_step(smoke: Finished) -> No
 
 def test_all_training_counts_its_operations(smoke: Finished) -> None:
     store = smoke.path.parent / "store"
-    for stage in ("policy", "reward"):
-        for path in (store / stage).glob("*/manifest.json"):
-            results = json.loads(path.read_text())["results"]
-            assert results["flops"] > 1e6 and results["wall_s"] > 0, path
+    trained = {
+        stage["label"]: store / stage["stage"] / stage["key"] / "manifest.json"
+        for stage in smoke.info["stages"]
+        if stage["stage"] in ("policy", "reward")
+    }
+    assert set(trained) == {"sft", "reward", "ppo"}
+    for path in trained.values():
+        results = json.loads(path.read_text())["results"]
+        assert results["flops"] > 1e6 and results["wall_s"] > 0

@@ -6,14 +6,16 @@ from pathlib import Path
 import pytest
 
 from farm import run as farm_run
-from farm.config import cli
+from farm.config import build, cli, compose, plain
+from farm.data.records import last_user_text
+from farm.pipeline import source_node
 
-from .conftest import Finished
+from .conftest import SMOKE
 
 
 def _refused(runs: Path, *overrides: str) -> int:
     """The status of a run that must have learned nothing."""
-    status = cli(farm_run.task, ["experiment=smoke", f"runs_dir={runs}", *overrides])
+    status = cli(farm_run.task, [*SMOKE, f"runs_dir={runs}", *overrides])
     assert not list(runs.glob("store/policy/*/manifest.json"))
     return status
 
@@ -26,9 +28,10 @@ def test_reference_file_that_is_not_there(
 
 
 def test_reference_file_for_the_evaluation_split_alone(
-    smoke: Finished, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ray_session: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = smoke.table("samples")["instruction"]
+    instructions = build(source_node(plain(compose(SMOKE)))).load()["evaluation"]
+    asked = [last_user_text(instruction) for instruction in instructions]
     answers = tmp_path / "answers.json"
     answers.write_text(json.dumps([{"instruction": a, "output": "the hen"} for a in asked]))
     assert _refused(tmp_path / "runs", f"evaluation.reference={answers}") == 3

@@ -131,3 +131,13 @@ def test_it_continues_after_a_kill(start: PolicyRef, tmp_path: Path) -> None:
 def test_wrong_values_name_their_key() -> None:
     with pytest.raises(ConfigError, match="beta"):
         learner(beta=0.0)
+
+
+def test_a_batch_of_ties_has_a_loss_and_no_accuracy(start: PolicyRef, tmp_path: Path) -> None:
+    asked = toy.instructions(6)
+    ties = [toy.label(asked[0], "hay", "oats", preference=p) for p in (0.5, 0.5, 1.0, 0.5)]
+    keys = {"epochs": None, "max_steps": 4, "batch_size": 1}
+    learner(**keys).fit(start, Inputs(judgments=ties), toy.context(tmp_path))
+    lines = toy.metrics(tmp_path)
+    assert all(line["loss"] > 0 for line in lines)
+    assert sum("accuracy" in line for line in lines) == 1

@@ -22,13 +22,13 @@ from methods.simpo import SimPO
 PAIRS, VOCABULARY, PROMPT, LONGEST = 16, 11, 3, 6
 
 
-class Bigrams:
+class Bigrams(torch.nn.Module):
     """A language model whose next token depends on the last one alone, asked as TRL asks."""
 
-    training = True
     is_gradient_checkpointing = False
 
     def __init__(self, seed: int) -> None:
+        super().__init__()
         draws = torch.Generator().manual_seed(seed)
         logits_V_V = torch.randn(VOCABULARY, VOCABULARY, generator=draws, dtype=torch.float64)
         self.logprobs_V_V = (3 * logits_V_V).log_softmax(-1)
@@ -37,7 +37,7 @@ class Bigrams:
         """Of each token but the first [B, L - 1]; 0 where it is not learned."""
         return self.logprobs_V_V[ids_B_L[:, :-1], ids_B_L[:, 1:]] * learned_B_L[:, 1:]
 
-    def __call__(self, *, input_ids: Tensor, labels: Tensor, **_: Any) -> SimpleNamespace:
+    def forward(self, *, input_ids: Tensor, labels: Tensor, **_: Any) -> SimpleNamespace:
         found = self.logprobs(input_ids, labels != -100)
         zeros = torch.zeros_like(found)
         return SimpleNamespace(

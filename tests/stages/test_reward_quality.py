@@ -10,9 +10,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from farm import run as farm_run
 from farm.artifacts import Store
+from farm.config import cli
 from farm.data.barnyard.source import Barnyard
 from farm.data.records import write_completions, write_instructions
+from farm.errors import DataError
 from farm.evaluation.reward_figures import bench_figures, label_figures
 from farm.evaluation.reward_models import noisy_ceiling
 from farm.protocols import FloatArray
@@ -175,3 +178,12 @@ def test_a_file_of_pairs(tmp_path: Path) -> None:
 
 def longer(instructions: Sequence[Instruction], texts: Sequence[str]) -> FloatArray:
     return np.array([float(len(text)) for text in texts])
+
+
+def test_a_missing_file_of_pairs_ends_a_run_before_it_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = ["dry_run=true", f"runs_dir={tmp_path}", "evaluation.reward_bench=no.jsonl"]
+    assert cli(farm_run.task, asked) == DataError.exit_code
+    told = capsys.readouterr().err
+    assert "evaluation.reward_bench" in told and "no.jsonl" in told

@@ -142,7 +142,7 @@ class FakeRuns:
 
 
 def study(**keys: Any) -> ComparisonStudy:
-    defaults = {"seeds": [1, 2], "tuning_seeds": [9], "methods": None, "trials": {}}
+    defaults: dict[str, Any] = {"seeds": [1, 2], "tuning_seeds": [9], "methods": None, "trials": {}}
     return ComparisonStudy(**{**defaults, **keys})
 
 
