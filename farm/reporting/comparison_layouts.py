@@ -54,12 +54,13 @@ def whole(frame: pd.DataFrame) -> Layout:
 
 def _about_rates(frame: pd.DataFrame) -> str:
     seeds = frame["seeds"].max()
+    means = f"Means over {seeds} seeds" if seeds > 1 else "One seed"
     return (
         "Win rates in percent against the start policy at its best temperature: by the training "
-        "pool, by judges that did not train, by the pool at equal lengths, and by gold. Means over "
-        f"{seeds} seeds, the selected checkpoint of each; 95 % intervals by a bootstrap crossed "
-        "over seeds and instructions. Policies that share a letter are not told apart by the pool "
-        "(all pairs, Holm, 5 %)."
+        f"pool, by judges that did not train, by the pool at equal lengths, and by gold. {means}, "
+        "the selected checkpoint of each; 95 % intervals by a bootstrap crossed over seeds and "
+        "instructions. Policies that share a letter are not told apart by the pool (all pairs, "
+        "Holm, 5 %)."
     )
 
 

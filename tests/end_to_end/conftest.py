@@ -17,7 +17,7 @@ from farm import run as farm_run
 from farm.cluster import Cluster
 from farm.config import cli
 from farm.standalone import job as standalone_job
-from farm.studies import job as study_job
+from farm.studies import workshop
 
 REPOSITORY = Path(__file__).parents[2]
 SMOKE = ("experiment=smoke", "cluster.num_cpus=1")
@@ -60,7 +60,7 @@ class WarmCluster(Cluster):
 def ray_session(ray_session: None) -> Iterator[None]:
     """The shared Ray, where one worker runs the jobs of all runs in this process."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (main_job, standalone_job, study_job):
+        for module in (main_job, standalone_job, workshop):
             patch.setattr(module, "Cluster", WarmCluster)
         yield
 

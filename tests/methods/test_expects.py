@@ -1,9 +1,11 @@
 """Every learner of `conf/method` meets what its yaml states under `expects`, in a small barnyard.
 
 `gold_win_rate` is the least share (percent, ties half) of unseen instructions on which gold ranks
-the learned policy's answer above its start's, at the start's best temperature. Labels are the
-pool's without noise and the reward is gold itself: it is the learner that is tested. Who learns
-from demonstrations starts from an untrained model, everybody else from a policy that has seen them.
+the learned policy's answer above its start's: at the start's best temperature, or at the learned
+policy's own where `expects` says `opponent: same_temperature` (AlpacaFarm's methods that imitate
+answers). Labels are the pool's without noise and the reward is gold itself: it is the learner that
+is tested. Who learns from demonstrations starts from an untrained model, everybody else from a
+policy that has seen them.
 """
 
 from dataclasses import dataclass, replace
@@ -94,13 +96,13 @@ class SmallBarnyard:
     def sample(self, policy: PolicyRef, asked: list[Instruction], n: int) -> list[Completion]:
         return sampler_of(self.config["sampler"], policy).sample(asked, n=n, seed=0)
 
-    def best(self, start: PolicyRef) -> FloatArray:
-        """Utilities of the start's answers at whichever temperature gold likes best."""
+    def best_temperature(self, start: PolicyRef) -> FloatArray:
+        """Utilities of a start's answers at whichever temperature gold likes best."""
         temperatures = self.config["evaluation"]["temperatures"]
         return max((self.gold(start, t) for t in temperatures), key=np.mean)
 
-    def learned(self, policy: PolicyRef) -> FloatArray:
-        """Utilities of a learned policy's answers at the temperature of evaluation."""
+    def same_temperature(self, policy: PolicyRef) -> FloatArray:
+        """Utilities of a policy's answers at the temperature of evaluation."""
         return self.gold(policy, self.config["decoding"]["temperature"])
 
     def gold(self, policy: PolicyRef, temperature: float) -> FloatArray:
@@ -128,6 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallBarnyard:
 def test_it_beats_its_start_by_the_stated_margin(method: str, world: SmallBarnyard) -> None:
     node = configuration(method)["method"]
     start = world.start(build(node))
-    learned = fit(method, world)
-    rate = gold_win_rate(world.learned(learned), world.best(start), seed=0).value
+    opponent = getattr(world, node["expects"].get("opponent", "best_temperature"))(start)
+    learned = world.same_temperature(fit(method, world))
+    rate = gold_win_rate(learned, opponent, seed=0).value
     assert rate >= node["expects"]["gold_win_rate"]

@@ -73,9 +73,7 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
 
 
 def inputs() -> Inputs:
-    return Inputs(
-        instructions=toy.instructions(80), reward=HayReward(), annotator=HayAnnotator()
-    )
+    return Inputs(instructions=toy.instructions(80), reward=HayReward(), annotator=HayAnnotator())
 
 
 def share_of_hay(policy: PolicyRef) -> float:
@@ -95,9 +93,7 @@ def fitted(
     return request.param, work, policy
 
 
-def test_it_learns_what_is_preferred(
-    fitted: tuple[str, Path, PolicyRef], start: PolicyRef
-) -> None:
+def test_it_learns_what_is_preferred(fitted: tuple[str, Path, PolicyRef], start: PolicyRef) -> None:
     name, work, policy = fitted
     assert share_of_hay(start) < 0.55
     assert share_of_hay(policy) > 0.75
@@ -156,9 +152,7 @@ def experts(**changes: Any) -> ExpertIteration:
     return ExpertIteration(**{**keys, **changes})
 
 
-def test_expert_iteration_learns_in_rounds_and_continues(
-    start: PolicyRef, tmp_path: Path
-) -> None:
+def test_expert_iteration_learns_in_rounds_and_continues(start: PolicyRef, tmp_path: Path) -> None:
     saved: list[int] = []
     whole, broken = toy.context(tmp_path / "whole"), toy.context(tmp_path / "broken")
     whole.on_checkpoint = lambda step, save: saved.append(step)
