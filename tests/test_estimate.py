@@ -25,18 +25,27 @@ def estimated(tmp_path: Path, *overrides: str) -> list[str]:
 
 def test_requests_tokens_and_dollars_are_estimated_without_asking(tmp_path: Path) -> None:
     """No key is set and no server is there: nothing can have been asked."""
-    labels, judging = estimated(tmp_path)
+    labels, *measuring, judging = estimated(tmp_path)
     assert "128 pairs, 128 requests" in labels and "at most $0." in labels
     assert "answers not sampled yet" in labels
     assert "16 pairs, 16 requests" in judging
+    assert len(measuring) == 2  # the reward model, by `train` and by `clean`
+    assert all("reward model" in m and "16 pairs" in m for m in measuring)
     several = estimated(tmp_path, "annotators=alpaca_farm")  # the later choice of a group wins
     requests = int(several[0].split("pairs, ")[1].split(" requests")[0])
     assert 128 / 13 * 5 < requests < 128  # batches of four and five share requests
 
 
 def test_an_unknown_price_is_said_not_counted_as_nothing(tmp_path: Path) -> None:
-    (labels, _) = estimated(tmp_path, "endpoints.strong.model.model=nobody-knows")
+    labels, *_ = estimated(tmp_path, "endpoints.strong.model.model=nobody-knows")
     assert "price not known" in labels and "$0" not in labels
+
+
+def test_feedback_is_estimated_by_its_budget(tmp_path: Path) -> None:
+    learner = ["method=online_dpo", "method.judgments=300", "method.episodes_per_step=32"]
+    feedback, judging = estimated(tmp_path, *learner)  # no labels, no reward model
+    assert "feedback while learning (annotators.train): 300 pairs" in feedback
+    assert "judging one policy" in judging
 
 
 def test_programs_are_free_and_give_no_estimate(tmp_path: Path) -> None:
