@@ -50,9 +50,11 @@ def labels(count: int) -> list[LabeledPair]:
 
 
 def prepare(folder: Path) -> None:
-    """The start policy."""
+    """The start policy, and a reward model that has not learned anything: its trunk with a head
+    as transformers draws it."""
     from farm.data.barnyard.source import Barnyard
     from farm.models.fresh import FreshLlama
+    from farm.models.load import load_reward_model, load_tokenizer, save_policy
     from farm.models.tokenizers import WordLevel
 
     texts = Barnyard(
@@ -60,6 +62,8 @@ def prepare(folder: Path) -> None:
     ).load()["sft"]
     fresh = FreshLlama(tokenizer=WordLevel(), tie_embeddings=True, **MODEL, **LIMITS)  # type: ignore[arg-type]
     fresh.build(texts, folder / "start", seed=0)
+    scorer = load_reward_model(folder / "start", "cpu", outputs=1)
+    save_policy(scorer, load_tokenizer(folder / "start"), folder / "scorer")
 
 
 def ours(work: str, folder: Path, training: list[LabeledPair]) -> tuple[float, str]:
@@ -74,10 +78,11 @@ def ours(work: str, folder: Path, training: list[LabeledPair]) -> tuple[float, s
     keys: dict[str, Any] = {**LIMITS, "batch_size": BATCH, "learning_rate": RATE, "epochs": 1.0}
     began = time.perf_counter()
     if work == "dpo":
-        learner = DPO(**keys, beta=BETA, checkpoint_every=None)
-        path = learner.fit(start, Inputs(judgments=training), context).path
+        dpo = DPO(**keys, beta=BETA, checkpoint_every=None)
+        path = dpo.fit(start, Inputs(judgments=training), context).path
     else:
-        BradleyTerry(**keys, validation_fraction=0.0).fit(start, training, context)
+        learner = BradleyTerry(**keys, warmup_ratio=0.03, validation_fraction=0.0)
+        learner.refine(str(folder / "scorer"), training, context)
         path = str(context.work / "reward_model")
     return time.perf_counter() - began, path
 
@@ -105,8 +110,7 @@ def trl(work: str, folder: Path, training: list[LabeledPair]) -> tuple[float, st
             processing_class=tokenizer,
         )  # fmt: skip
     else:
-        model = AutoModelForSequenceClassification.from_pretrained(start, num_labels=1)
-        model.config.pad_token_id = tokenizer.pad_token_id
+        model = AutoModelForSequenceClassification.from_pretrained(folder / "scorer")
         trainer = RewardTrainer(
             model, args=RewardConfig(**common), train_dataset=rows, processing_class=tokenizer
         )
