@@ -46,7 +46,7 @@ EVALUATORS = {
     "gold_win_rate": "Gold (%)",
 }
 
-_NOT_COMPARED = ("seed", "cluster", "tracking", "runs_dir", "dry_run")
+_NOT_COMPARED = ("seed", "cluster", "tracking", "runs_dir", "mirror", "dry_run")
 """Keys of the configuration in which runs of one method may differ."""
 
 _MEASURES: dict[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = {

@@ -52,11 +52,16 @@ def _sha256(file: Path) -> str:
         return hashlib.file_digest(content, "sha256").hexdigest()
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write JSON so that a reader sees the old text or the new, never half of it."""
+def write_text(path: Path, text: str) -> None:
+    """Write so that a reader sees the old text or the new, never half of it."""
     partial = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    partial.write_text(json.dumps(value, indent=1, sort_keys=True) + "\n")
+    partial.write_text(text)
     partial.replace(path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_text` of JSON."""
+    write_text(path, json.dumps(value, indent=1, sort_keys=True) + "\n")
 
 
 @dataclass(frozen=True)
@@ -127,6 +132,9 @@ class Store:
             yield self.find(stage, key) or self._take_over(target)
         finally:
             lock.release()
+
+    def keep(self, artifact: Artifact) -> None:
+        """A published artefact is safe where it is."""
 
     def _take_over(self, target: Artifact) -> Build:
         work = target.path.with_name(f"{target.key}.partial")

@@ -34,6 +34,8 @@ class Step:
     seed: int
     label: str
     """What people call it: `sft`, `ppo`, `pairs`."""
+    together: bool = False
+    """Whether all learners run it, each as a rank (see `farm.training.ranks`)."""
     files: Mapping[str, Path] = field(default_factory=dict)
     """Files outside the store that the function reads, by the config key that it finds their paths
     under. Their contents are in the key, their paths are not."""
@@ -127,6 +129,7 @@ class Builder:
                 config=step.job_config,
                 parents={name: a.path.resolve() for name, a in step.parents.items()},
                 seed=step.seed,
+                together=step.together,
             )
             with self._console.stage(step.label) as on_progress:
                 results = self._cluster.run(job, on_progress)
@@ -139,6 +142,7 @@ class Builder:
                 "wall_s": wall_s,
             }
             artifact = build.publish({**manifest, **_provenance()})
+            self._store.keep(artifact)
         return self._note(step, artifact, wall_s, reused=False)
 
     def _note(self, step: Step, artifact: Artifact, wall_s: float, *, reused: bool) -> Artifact:

@@ -16,15 +16,24 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
-from hydra.core.plugins import Plugins
-from hydra.core.utils import JobReturn, JobStatus
 from hydra.errors import HydraException, OverrideParseException
+from hydra.plugins.launcher import Launcher
 from hydra.types import HydraContext, RunMode
 from hydra.version import setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from farm.errors import ConfigError
-from farm.targets import MISSING, join, nearest, suggest
+from farm.sweep import Outcome, outcome_of
+from farm.targets import (
+    MISSING,
+    TARGET,
+    check_call,
+    join,
+    keywords,
+    nearest,
+    suggest,
+    target_class,
+)
 
 _PACKAGE = "conf"
 
@@ -137,8 +146,12 @@ class Composer:
     def _check_key(self, override: Override, base: DictConfig) -> None:
         """Check that an override's key exists. A new key (`+key=...`) is left to its class."""
         key = override.key_or_group
-        if override.is_add() or override.is_force_add() or override.is_hydra_override():
+        if override.is_add() or override.is_force_add():
             return
+        parent, _, group = key.rpartition("/")
+        if parent:
+            known = self._repository.get_group_options(parent, ObjectType.GROUP)
+            raise ConfigError(f"{key}: there is no such group. {suggest(group, known)}")
         lost = _first_unknown(base, key)
         if lost is None:
             return
@@ -146,13 +159,16 @@ class Composer:
         raise ConfigError(f"{path}: there is no such key. {self._hint(path, siblings, base)}")
 
     def _hint(self, path: str, siblings: list[str], base: DictConfig) -> str:
-        group, _, rest = path.partition(".")
+        parts = path.split(".")
+        depth = 2 if parts[0] == "hydra" else 1
+        group, rest = "/".join(parts[:depth]), ".".join(parts[depth:])
         if rest:
             others = [c for c in self.choices(group) if self._has(group, c, rest)]
             if others:
                 wanted = " or ".join(f"{group}={choice}" for choice in others)
                 return f"It is a key of {wanted}: add that choice."
-            return suggest(path.rpartition(".")[2], siblings)
+        if len(parts) > 1:
+            return suggest(parts[-1], siblings)
         names = {*siblings, *self._groups()}
         deep = _all_keys(base)
         leaves = {key.rpartition(".")[2] for key in deep}
@@ -177,16 +193,15 @@ class Composer:
         return jobs
 
     def launch(
-        self, task: Callable[[DictConfig], int], overrides: list[str], jobs: list[list[str]]
-    ) -> list[int]:
-        """Hand the jobs to Hydra's launcher; the status of each."""
+        self, task: Callable[[DictConfig], Outcome], overrides: list[str], jobs: list[list[str]]
+    ) -> list[Outcome]:
+        """Hand the jobs to the launcher that the overrides choose."""
         hydra_only = [job for job in overrides if job.lstrip("+~").startswith(("hydra.", "hydra/"))]
         config = self._compose(hydra_only, RunMode.MULTIRUN)
         context = HydraContext(self._hydra.config_loader, Callbacks(config))
-        launcher = Plugins.instance().instantiate_launcher(
-            hydra_context=context, task_function=task, config=config
-        )
-        return [_status(result) for result in launcher.launch(jobs, initial_job_idx=0)]
+        launcher = _launcher(config)
+        launcher.setup(hydra_context=context, task_function=task, config=config)
+        return [outcome_of(result) for result in launcher.launch(jobs, initial_job_idx=0)]
 
     # -------------------------------------------------------------------------------- questions
 
@@ -290,7 +305,10 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
-def _status(result: JobReturn) -> int:
-    if result.status is not JobStatus.COMPLETED:
-        return 1
-    return int(result.return_value or 0)
+def _launcher(config: DictConfig) -> Launcher:
+    """Built here, since Hydra would check no types and hide what the constructor says."""
+    node: Any = OmegaConf.to_container(config.hydra.launcher, resolve=True)
+    cls, values = target_class(node[TARGET]), keywords(node)
+    check_call(cls, values, "hydra.launcher", partial=False)
+    launcher: Launcher = cls(**values)
+    return launcher

@@ -10,7 +10,6 @@ import hashlib
 import importlib.metadata
 import inspect
 import sys
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
@@ -24,6 +23,8 @@ from omegaconf.errors import OmegaConfBaseException
 from farm.composition import Composer, parse_arguments
 from farm.errors import ConfigError, FarmError
 from farm.settings import Configuration, DataKeys
+from farm.sweep import Job as SweepJob
+from farm.sweep import Outcome, attempt, labels, print_table, status_of
 from farm.targets import (
     PARTIAL,
     TARGET,
@@ -259,7 +260,7 @@ def cli(task: Task, argv: Sequence[str] | None = None, command: Command = RUN) -
 
     2 is a mistake in the configuration, found before anything starts. In a sweep (`-m`) every
     job's configuration is checked before the first begins, a job that fails does not stop the
-    others, and the status is that of the first failure.
+    others, a table says what became of each, and the status is that of the first failure.
     """
     arguments = parse_arguments(sys.argv[1:] if argv is None else argv)
     return _guarded(lambda: _dispatch(arguments, task, command))
@@ -273,11 +274,20 @@ def _dispatch(arguments: argparse.Namespace, task: Task, command: Command) -> in
         return 0
     if not arguments.multirun:
         return task(checked(composer, arguments.overrides, command))
-    jobs = composer.jobs(arguments.overrides)
-    for job in jobs:
-        _check_job(composer, job, command)
-    statuses = composer.launch(partial(_job, task, command), arguments.overrides, jobs)
-    return next((status for status in statuses if status), 0)
+    return _sweep(composer, arguments.overrides, task, command)
+
+
+def _sweep(composer: Composer, overrides: list[str], task: Task, command: Command) -> int:
+    jobs = composer.jobs(overrides)
+    configs = [_checked_job(composer, job, command) for job in jobs]
+    outcomes = composer.launch(partial(_job, task, command), overrides, jobs)
+    print_table(
+        [
+            SweepJob(label, plain(config), outcome)
+            for label, config, outcome in zip(labels(jobs), configs, outcomes, strict=True)
+        ]
+    )
+    return status_of(outcomes)
 
 
 def checked(composer: Composer, overrides: list[str], command: Command) -> DictConfig:
@@ -288,37 +298,26 @@ def checked(composer: Composer, overrides: list[str], command: Command) -> DictC
     return _typed(config, command)
 
 
-def _check_job(composer: Composer, job: list[str], command: Command) -> None:
+def _checked_job(composer: Composer, job: list[str], command: Command) -> DictConfig:
     try:
-        checked(composer, job, command)
+        return checked(composer, job, command)
     except ConfigError as error:
         raise ConfigError(f"{error} (in the job {' '.join(job)})") from None
 
 
-def _job(task: Task, command: Command, config: DictConfig) -> int:
-    """One job of a sweep: its failures are reported and returned, not raised."""
+def _job(task: Task, command: Command, config: DictConfig) -> Outcome:
+    """One job of a sweep."""
     job = HydraConfig.get()
     print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
-    return _guarded(lambda: task(_typed(config, command)), unexpected=_report_traceback)
+    return attempt(lambda: task(_typed(config, command)))
 
 
-def _guarded(action: Callable[[], int], unexpected: Callable[[], int] | None = None) -> int:
+def _guarded(action: Callable[[], int]) -> int:
     try:
         return action()
     except FarmError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        if unexpected is not None:
-            raise
         print("interrupted", file=sys.stderr)
         return 130
-    except Exception:
-        if unexpected is None:
-            raise
-        return unexpected()
-
-
-def _report_traceback() -> int:
-    traceback.print_exc()
-    return 1

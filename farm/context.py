@@ -6,7 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from farm.artifacts import write_text
+from farm.pool import Here, Pool
 from farm.protocols import Tuning
+from farm.training.ranks import Alone, Ranks
 
 MetricsCallback = Callable[[int, int, Mapping[str, float]], None]
 CheckpointCallback = Callable[[int, Callable[[Path], None]], None]
@@ -31,6 +34,12 @@ class Context:
     tuning: Tuning
     device: str = "cpu"
     """A torch device."""
+    ranks: Ranks = field(default_factory=Alone)
+    """Who trains together; all of them call `fit`, with the same arguments."""
+    samplers: Pool = field(default_factory=Here)
+    """Who draws answers."""
+    scorers: Pool = field(default_factory=Here)
+    """Who scores them."""
     on_progress: MetricsCallback | None = None
     """Called with (step, total, metrics) for the progress bar."""
     on_checkpoint: CheckpointCallback | None = None
@@ -59,10 +68,34 @@ class Context:
         """Tell the readers of the run: the text becomes one of its warnings."""
         known = read_notes(self.work)
         if text not in known:
-            (self.work / NOTES).write_text(json.dumps([*known, text]))
+            self.keep(NOTES, json.dumps([*known, text]))
+
+    def keep(self, name: str, text: str) -> None:
+        """Write a small file of the work folder; a kill leaves the old one or the new one."""
+        self.check_fence()
+        write_text(self.work / name, text)
 
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """Publish the policy at `step` for evaluation; `save` writes a transformers directory."""
         self.check_fence()
         if self.on_checkpoint is not None:
             self.on_checkpoint(step, save)
+
+
+class Follower(Context):
+    """The context of every rank but the first: shows that it lives, and writes nothing."""
+
+    def log(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
+        """A sign of life."""
+        self.check_fence()
+        if self.on_progress is not None:
+            self.on_progress(step, total, metrics)
+
+    def rewind_metrics(self, step: int) -> None:
+        """Rank 0 does."""
+
+    def keep(self, name: str, text: str) -> None:
+        """Rank 0 does."""
+
+    def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
+        """Rank 0 does."""

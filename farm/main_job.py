@@ -15,7 +15,9 @@ from farm.config import build
 from farm.console import Console
 from farm.estimate import estimates
 from farm.measure import Figures, Measurement
+from farm.mirror import open_store
 from farm.pipeline import Pipeline
+from farm.placement import plan
 from farm.preflight import check_keys, check_packages
 from farm.reward_quality import RewardQuality
 from farm.run_folder import RunFolder, run_folder
@@ -33,7 +35,7 @@ def run(config: Mapping[str, Any], config_yaml: str) -> int:
     settings = Settings.from_plain(config)
     console = Console()
     runs = Path(settings.runs_dir)
-    store = Store(runs / "store")
+    store = open_store(runs / "store", settings.mirror)
     check_packages(config)
     if settings.dry_run:
         return _plan(config, settings, store, console)
@@ -45,12 +47,16 @@ def run(config: Mapping[str, Any], config_yaml: str) -> int:
         closing(Cluster(settings.cluster, console.message)) as cluster,
     ):
         console.message(f"{settings.name}: {folder.path}")
+        for line in plan(settings.cluster):
+            console.message(line)
         builder = Builder(store, cluster, console)
         _Run(config, settings, builder, folder, console).go(config_yaml)
     return 0
 
 
 def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: Console) -> int:
+    for line in plan(settings.cluster):
+        console.message(line)
     console.message("Planned stages, up to the learned policy (dry_run=true):")
     planner = Planner(store, console)
     pipeline = Pipeline(config, settings, planner)

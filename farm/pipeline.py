@@ -135,6 +135,7 @@ class Pipeline:
             },
             seed=self._seed("reward"),
             label="reward",
+            together=True,
         )
         return self._ensure(step)
 
@@ -200,10 +201,8 @@ class Pipeline:
             config["demonstrations"] = demonstrations
         if "annotator" in needs:
             config["annotator"] = self._config["annotators"]["train"]
-        step = Step(
-            "policy", "farm.stages.policy:run", config, parents, self._seed("policy", label), label
-        )
-        return self._ensure(step)
+        run, seed = "farm.stages.policy:run", self._seed("policy", label)
+        return self._ensure(Step("policy", run, config, parents, seed, label, together=True))
 
     def _sample(
         self,

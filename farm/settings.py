@@ -93,17 +93,35 @@ class ClusterSettings:
     address: str
     """`local` starts Ray here; `auto` or HOST:PORT joins a running cluster."""
     num_cpus: int | None
-    """CPU cores that torch may use; None is all."""
+    """CPU cores that torch may use on a machine, by all learners there; None is all."""
+    learners: int
+    """Ranks that train together."""
+    gpus_per_learner: float
+    samplers: int
+    """Actors that draw answers; with 0, learners do."""
+    gpus_per_sampler: float
+    scorers: int
+    """Actors that score answers; with 0, learners do."""
+    gpus_per_scorer: float
+    grows: bool
+    """Whether machines are added on demand, so that what finds no room is waited for."""
     max_restarts: int
-    """How often a stage whose worker died or hung is continued by a new worker."""
+    """How often a stage whose workers died or hung is continued by new ones."""
     start_timeout_s: float
     call_timeout_s: float
     """How long a worker may show no progress before it counts as hung."""
+    runtime_env: Mapping[str, Any]
+    """What Ray gives the processes of a joined cluster: packages, variables, a working folder."""
     object_store_memory_bytes: int
     """Shared memory for Ray's objects, where Ray is started here."""
 
     def __post_init__(self) -> None:
         _at_least(1, "cluster.num_cpus", self.num_cpus)
+        _at_least(1, "cluster.learners", self.learners)
+        for key in ("samplers", "scorers"):
+            _at_least(0, f"cluster.{key}", getattr(self, key))
+        for key in ("gpus_per_learner", "gpus_per_sampler", "gpus_per_scorer"):
+            _at_least(0, f"cluster.{key}", getattr(self, key))
         _at_least(0, "cluster.max_restarts", self.max_restarts)
         _at_least(1, "cluster.start_timeout_s", self.start_timeout_s)
         _at_least(1, "cluster.call_timeout_s", self.call_timeout_s)
@@ -123,6 +141,8 @@ class Settings:
     """Say which stages would run, and run none."""
     runs_dir: str
     """Folder of the store and of all runs."""
+    mirror: str | None
+    """URL of a copy of the store; see `farm.mirror`."""
     decoding: DecodingSettings
     """How learned policies are decoded in evaluation."""
     pairs: PairSettings

@@ -3,13 +3,17 @@
 import importlib
 import logging
 import os
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from typing import Any
+from datetime import timedelta
+from typing import Any, NamedTuple
 
 from farm.artifacts import holding_work
 from farm.stages.job import Job
+from farm.training.ranks import Alone, Group, Ranks
 
 
 @dataclass(frozen=True)
@@ -23,20 +27,74 @@ class Progress:
     """Grows with every report, so that a hung worker shows."""
 
 
+class Home(NamedTuple):
+    """Where a worker lives and where what it prints goes."""
+
+    node: str
+    """Ray's id of its machine."""
+    stdout: str
+    stderr: str
+
+
+class Rank(NamedTuple):
+    """A worker's place among those that train together."""
+
+    rank: int
+    ranks: int
+    on_machine: int
+    """How many of them share its machine's cores."""
+
+
 class Worker:
     """Runs one job at a time in the concurrency group `work`; answers about it in `control`."""
 
-    def __init__(self, threads: int | None) -> None:
-        """`threads` is how many torch uses; None: one for each core of this machine."""
+    def __init__(self, threads: int | None, folder: str) -> None:
+        """`threads` is how many torch uses; None: one for each core of this machine. `folder` is
+        the driver's, which relative paths begin from where this machine has it."""
+        if os.path.isdir(folder):
+            os.chdir(folder)
         self._threads = threads or os.cpu_count() or 1
         self._progress = Progress()
+        self._ranks: Ranks = Alone()
         logging.getLogger("transformers").setLevel(logging.ERROR)
         self._imports = threading.Thread(target=_import_heavy_libraries, daemon=True)
         self._imports.start()
 
-    def process_id(self) -> int:
-        """The operating system's id of this process."""
-        return os.getpid()
+    def home(self) -> Home:
+        """Of this process."""
+        import ray
+
+        node = ray.get_runtime_context().get_node_id()
+        return Home(node, *(os.path.realpath(f"/proc/self/fd/{number}") for number in (1, 2)))
+
+    def free_address(self) -> tuple[str, int]:
+        """HOST and PORT on this machine that the ranks can meet at."""
+        import ray
+
+        with socket.socket() as found:
+            found.bind(("", 0))
+            return ray.util.get_node_ip_address(), found.getsockname()[1]
+
+    def connect(self, address: tuple[str, int], place: Rank, timeout_s: float) -> None:
+        """Become a rank of a process group that meets at `address`; returns when all are there."""
+        import torch
+        from torch import distributed
+
+        self._imports.join()
+        host, port = address
+        os.environ |= {
+            "RANK": str(place.rank),
+            "WORLD_SIZE": str(place.ranks),
+            "LOCAL_RANK": "0",  # every rank sees its own devices alone
+            "MASTER_ADDR": host,
+            "MASTER_PORT": str(port),
+        }
+        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
+        distributed.init_process_group(
+            backend, rank=place.rank, world_size=place.ranks, timeout=timedelta(seconds=timeout_s)
+        )
+        self._threads = max(1, self._threads // place.on_machine)
+        self._ranks = Group()
 
     def progress(self) -> Progress:
         """How far the running stage is."""
@@ -53,10 +111,13 @@ class Worker:
 
         torch.set_num_threads(self._threads)
         self._progress = Progress()
-        with holding_work(job.work):
+        ranks = self._ranks if job.together else Alone()
+        with holding_work(job.work) if ranks.rank == 0 else nullcontext():
             job.check_fence()
             function = load_function(job.function)
-            return function(replace(job, on_progress=self._report, device=best_device()))
+            return function(
+                replace(job, on_progress=self._report, device=best_device(), ranks=ranks)
+            )
 
     def _report(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         self._progress = Progress(step, total, dict(metrics), self._progress.beat + 1)

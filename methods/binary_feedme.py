@@ -30,7 +30,7 @@ class BinaryFeedME(SFT):
     def fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> PolicyRef:
         """The policy that answers as the winners do."""
         found = heard(inputs.judgments or ())
-        note_labels(found, context.work)
+        note_labels(found, context)
         winners = [
             replace(preference.instruction, demonstration=preference.chosen)
             for preference in decided(found.labels)

@@ -39,7 +39,7 @@ class BinaryRewardConditioning(SFT):
         policy = context.work / "policy"
         if not policy.exists():
             found = heard(inputs.judgments or ())
-            note_labels(found, context.work)
+            note_labels(found, context)
             self._fit_both(start, decided(found.labels), context)
         return PolicyRef(str(policy), replace(start.decoding, control=WINNER))
 

@@ -74,13 +74,11 @@ class ExpertIteration(SFT):
         assert inputs.reward is not None
         asked = self._asked(inputs.instructions or (), number, context.seed)
         path = context.work / f"picks-{number + 1}.json"
-        if not path.exists():
+        if path.exists():
+            texts = json.loads(path.read_text())
+        else:
             texts = self._best_answers(policy, inputs, asked, number, context)
-            partial = path.with_suffix(".tmp")
-            partial.write_text(json.dumps(texts))
-            context.check_fence()
-            partial.replace(path)
-        texts = json.loads(path.read_text())
+            context.keep(path.name, json.dumps(texts))
         return [replace(i, demonstration=t) for i, t in zip(asked, texts, strict=True)]
 
     def _asked(
@@ -116,10 +114,11 @@ class ExpertIteration(SFT):
         )
         best = BestOfSampler(sampler, BestOf(self.n, self.temperature, inputs.reward))
         texts: list[str] = []
-        for first in range(0, len(asked), _CHUNK):
-            chunk = asked[first : first + _CHUNK]
+        mine = context.ranks.share(asked)
+        for first in range(0, len(mine), _CHUNK):
+            chunk = mine[first : first + _CHUNK]
             drawn = best.sample(chunk, n=1, seed=derive(context.seed, "experts", number))
             texts += [completion.text for completion in drawn]
             if context.on_progress is not None:
-                context.on_progress(len(texts), len(asked), {})
-        return texts
+                context.on_progress(len(texts), len(mine), {})
+        return context.ranks.gather(texts)

@@ -45,7 +45,7 @@ class KTO(PairLearner):
 
     def losses(self, model: Any, rows: PairRows, context: "Context") -> LossOfRows:
         """The loss of some of the rows."""
-        return _Losses(self, model, rows, context.seed)
+        return _Losses(self, model, rows, context)
 
     def pair_losses(
         self, policy: "PairLogprobs", a_ratio_B: "Tensor", b_ratio_B: "Tensor", z0: "Tensor"
@@ -71,16 +71,17 @@ class KTO(PairLearner):
 class _Losses:
     """The loss of some of a batch's rows, whose reference point is the whole batch's."""
 
-    def __init__(self, learner: KTO, start: Any, rows: PairRows, seed: int) -> None:
-        self._learner, self._rows = learner, rows
-        self._mismatched = rows._replace(prompts=_others(rows.prompts, seed))
+    def __init__(self, learner: KTO, start: Any, rows: PairRows, context: "Context") -> None:
+        self._learner, self._rows, self._ranks = learner, rows, context.ranks
+        self._mismatched = rows._replace(prompts=_others(rows.prompts, context.seed))
         self._start_2_N = self._logprobs(start, rows)
         self._mismatched_start_2_N = self._logprobs(start, self._mismatched)
 
     def _logprobs(self, model: Any, rows: PairRows) -> "Tensor":
         from farm.training.answer_logprobs import frozen_pair_logprobs
 
-        return frozen_pair_logprobs(model, rows, tokens_per_batch=self._learner.tokens_per_batch)
+        limit = self._learner.tokens_per_batch
+        return frozen_pair_logprobs(model, rows, self._ranks, tokens_per_batch=limit)
 
     def begin(self, model: Any, batch: Sequence[int]) -> None:
         """Estimate the reference point of the batch with these rows."""

@@ -47,7 +47,7 @@ class PairLearner(LossLearner):
         from farm.training.precision import autocast_to
 
         found = heard(inputs.judgments or ())
-        note_labels(found, context.work)
+        note_labels(found, context)
         tokenizer = load_tokenizer(start.path)
         rows = pair_rows(
             tokenizer,
@@ -102,7 +102,7 @@ class AnchoredPairLearner(PairLearner):
         from farm.training.answer_logprobs import frozen_pair_logprobs, pair_logprobs
 
         start_a_N, start_b_N = frozen_pair_logprobs(
-            model, rows, tokens_per_batch=self.tokens_per_batch
+            model, rows, context.ranks, tokens_per_batch=self.tokens_per_batch
         )
 
         def losses(model: Any, batch: Sequence[int]) -> "RowLosses":

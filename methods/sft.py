@@ -83,7 +83,7 @@ class SFT(OfflineLearner):
         from farm.training.trainer import publish, train
 
         shown = chat.describe(tokenizer, examples[0])
-        (context.work / "example.txt").write_text(shown + "\n")
+        context.keep("example.txt", shown + "\n")
         logger.info("one of %d training examples\n%s", len(examples), shown)
         model = context.tuning.apply(model, seed=context.seed)
         trainer = self._trainer(model, tokenizer, examples, context)

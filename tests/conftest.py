@@ -17,7 +17,16 @@ os.environ.update(
     PYTHONPATH=os.pathsep.join([str(Path(__file__).parent), os.environ.get("PYTHONPATH", "")]),
 )
 
-LONGEST = ("test_study", "test_faults", "test_expects", "test_main_job", "test_cluster")
+LONGEST = (
+    "test_study",
+    "test_cluster_faults",
+    "test_faults",
+    "test_ray_launcher",
+    "test_expects",
+    "test_main_job",
+    "test_cluster",
+    "test_ranks",
+)
 """The files that take longest. pytest-xdist hands out one file at a time, in the order of the
 tests: with these first, its workers end together."""
 

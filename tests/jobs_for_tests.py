@@ -30,6 +30,18 @@ def die(job: Job) -> dict[str, Any]:
     return {}
 
 
+def meet(job: Job) -> dict[str, Any]:
+    """All ranks' processes, after `config['rounds']` meetings; rank 1 dies the first time."""
+    for number in range(job.config["rounds"]):
+        if job.ranks.rank == 1 and number == 1 and not (job.work / "died").exists():
+            (job.work / "died").touch()
+            print("rank 1 says farewell", flush=True)
+            os.kill(os.getpid(), signal.SIGKILL)
+        pids = job.ranks.gather([os.getpid()])
+        job.progress(number, job.config["rounds"])
+    return {"pids": pids, "by": job.ranks.rank}
+
+
 def hang(job: Job) -> dict[str, Any]:
     """Never report progress."""
     time.sleep(600)

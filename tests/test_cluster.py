@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,14 @@ from farm.stages.job import Job
 SETTINGS = ClusterSettings(
     address="local",
     num_cpus=None,
+    learners=1,
+    gpus_per_learner=0,
+    samplers=0,
+    gpus_per_sampler=0,
+    scorers=0,
+    gpus_per_scorer=0,
+    grows=False,
+    runtime_env={},
     max_restarts=1,
     start_timeout_s=120,
     call_timeout_s=120,
@@ -26,7 +35,9 @@ SETTINGS = ClusterSettings(
 HUNG = ClusterSettings(**{**vars(SETTINGS), "max_restarts": 0, "call_timeout_s": 3})
 
 
-def _run(cluster: Cluster, root: Path, function: str, **config: Any) -> dict[str, Any]:
+def _run(
+    cluster: Cluster, root: Path, function: str, *, together: bool = False, **config: Any
+) -> dict[str, Any]:
     store = Store(root)
     with store.building("stage", function, lambda: None) as build:
         assert isinstance(build, Build)
@@ -40,6 +51,7 @@ def _run(cluster: Cluster, root: Path, function: str, **config: Any) -> dict[str
             config=config,
             parents={},
             seed=0,
+            together=together,
         )
         return cluster.run(job, lambda progress: None)
 
@@ -85,6 +97,35 @@ def test_hung_worker_is_given_up(ray_session: None, tmp_path: Path) -> None:
     cluster = Cluster(HUNG, messages.append)
     with pytest.raises(ClusterError, match=r"cluster\.call_timeout_s"):
         _run(cluster, tmp_path, "hang")
+    cluster.close()
+
+
+def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
+    ray_session: None, tmp_path: Path
+) -> None:
+    messages: list[str] = []
+    cluster = Cluster(replace(SETTINGS, learners=2), messages.append)
+    try:
+        once = _run(cluster, tmp_path / "a", "meet", together=True, rounds=1)
+        again = _run(cluster, tmp_path / "b", "meet", together=True, rounds=3)
+        alone = _run(cluster, tmp_path / "c", "meet", together=False, rounds=1)
+    finally:
+        cluster.close()
+    assert len(set(once["pids"])) == len(set(again["pids"])) == 2
+    assert not set(once["pids"]) & set(again["pids"])
+    assert again["by"] == 0
+    assert alone["pids"] == again["pids"][:1], "the first rank does what is not done together"
+    (message,) = messages
+    assert "death of its process of rank 1" in message
+    assert "rank 1 says farewell" in message
+
+
+def test_what_never_finds_room_is_refused_at_once(ray_session: None, tmp_path: Path) -> None:
+    cluster = Cluster(replace(SETTINGS, learners=3, gpus_per_learner=1), print)
+    with pytest.raises(
+        ClusterError, match=r"3 GPU of which the cluster has 0.*cluster\.learners=3"
+    ):
+        _run(cluster, tmp_path, "count")
     cluster.close()
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from farm.config import build
 from farm.data.records import make_pair, write_judgments
 from farm.protocols import Annotator, ExactAnnotator, FloatArray
+from farm.scorers.pooled import pooled_scores
 from farm.scorers.stored import StoredScorer
 from farm.seeds import derive
 from farm.stages.instructions import load_split
@@ -162,11 +163,10 @@ def proxy_scores(job: Job, instructions: Sequence[Instruction], texts: Sequence[
     """Scores [N] by the job's reward; NaN where it has none."""
     if "reward" not in job.parents:
         return nothing(texts)
-    scorer, scores = StoredScorer(str(job.parents["reward"])), nothing(texts)
-    for rows in _chunks(len(texts)):
-        scores[rows] = scorer.score(instructions[rows], texts[rows])
-        job.progress(rows.stop, len(texts))
-    return scores
+    scorer = StoredScorer(str(job.parents["reward"]))
+    return pooled_scores(
+        scorer, job.scorers, instructions, texts, lambda done: job.progress(done, len(texts))
+    )
 
 
 def _chunks(count: int) -> Iterator[slice]:

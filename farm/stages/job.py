@@ -10,7 +10,9 @@ from typing import Any
 
 from farm.artifacts import Store, check_fence, key_of, write_json
 from farm.config import build
-from farm.context import Context, MetricsCallback
+from farm.context import Context, Follower, MetricsCallback
+from farm.pool import Here, Pool
+from farm.training.ranks import Alone, Ranks
 
 CHECKPOINT_STAGE = "checkpoint"
 
@@ -34,7 +36,12 @@ class Job:
     config: Mapping[str, Any]
     parents: Mapping[str, Path]
     seed: int
+    together: bool = False
+    """Whether all learners run it, each as a rank; else the first one does."""
     device: str = "cpu"
+    ranks: Ranks = field(default_factory=Alone, compare=False)
+    samplers: Pool = field(default_factory=Here, compare=False)
+    scorers: Pool = field(default_factory=Here, compare=False)
     on_progress: MetricsCallback | None = field(default=None, compare=False)
 
     def check_fence(self) -> None:
@@ -51,11 +58,15 @@ class Job:
 
     def context(self) -> Context:
         """The context of a learner that trains in this job."""
-        return Context(
+        kind = Context if self.ranks.rank == 0 else Follower
+        return kind(
             seed=self.seed,
             work=self.work,
             tuning=build(self.config["tuning"]),
             device=self.device,
+            ranks=self.ranks,
+            samplers=self.samplers,
+            scorers=self.scorers,
             on_progress=self.on_progress,
             on_checkpoint=_Checkpoints(self),
             check_fence=self.check_fence,

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,16 +30,20 @@ def sample(job: Job) -> dict[str, Any]:
     n, parts = job.config["n"], job.work / "parts"
     drawn = n * (policy.best_of.n if policy.best_of else 1)
     parts.mkdir(exist_ok=True)
-    completions: list[Completion] = []
-    for number, chunk in enumerate(chunks(instructions, max(1, _CHUNK // drawn))):
-        path = parts / f"{number:05d}.parquet"
-        if not path.exists():
-            partial = path.with_suffix(".tmp")
-            write_completions(sampler.sample(chunk, n=n, seed=job.seed), partial)
-            job.check_fence()
-            partial.replace(path)
-        completions += read_completions(path)
-        job.progress(len(completions), len(instructions) * n)
+    asked = dict(enumerate(chunks(instructions, max(1, _CHUNK // drawn))))
+    files = {number: parts / f"{number:05d}.parquet" for number in asked}
+    missing = [number for number, path in files.items() if not path.exists()]
+    draw = partial(sampler.sample, n=n, seed=job.seed)
+    answers = job.samplers.map(draw, [asked[number] for number in missing])
+    done = n * (len(instructions) - sum(len(asked[number]) for number in missing))
+    for number, found in zip(missing, answers, strict=True):
+        unfinished = files[number].with_suffix(".tmp")
+        write_completions(found, unfinished)
+        job.check_fence()
+        unfinished.replace(files[number])
+        done += len(found)
+        job.progress(done, n * len(instructions))
+    completions = [answer for path in files.values() for answer in read_completions(path)]
     write_completions(completions, job.work / "completions.parquet")
     shutil.rmtree(parts)
     return {"completions": len(completions)}

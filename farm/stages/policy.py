@@ -14,8 +14,8 @@ from farm.stages.instructions import load_split
 from farm.stages.job import Job
 from farm.stages.judgments import load_labels
 from farm.stages.pointers import point_to_policy, policy_ref
-from farm.training.compute import metering
-from farm.types import Inputs, Instruction, LabeledPair, Need
+from farm.training.compute import metering, spent
+from farm.types import Inputs, Instruction, LabeledPair, Need, PolicyRef
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
@@ -24,13 +24,17 @@ def run(job: Job) -> dict[str, Any]:
     """Fit the learner on what it needs and nothing else."""
     learner: Learner = build(job.config["learner"])
     start = policy_ref(job.parents["start"], job.config["decoding"])
-    with metering(job.work) as meter:
+    with metering(job.work, job.ranks.rank):
         policy = learner.fit(start, _inputs(learner.needs, job), job.context())
+    return job.ranks.once(lambda: _finish(policy, job))
+
+
+def _finish(policy: PolicyRef, job: Job) -> dict[str, Any]:
     point_to_policy(job.work, policy.path, policy.best_of, policy.decoding.control)
     shutil.rmtree(job.work / "resume", ignore_errors=True)
     index = job.work / "checkpoints.json"
     checkpoints = json.loads(index.read_text()) if index.exists() else {}
-    return {"checkpoints": checkpoints, "notes": read_notes(job.work), **meter.spent}
+    return {"checkpoints": checkpoints, "notes": read_notes(job.work), **spent(job.work)}
 
 
 def _inputs(needs: frozenset[Need], job: Job) -> Inputs:

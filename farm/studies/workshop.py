@@ -7,10 +7,10 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from farm.artifacts import Store
 from farm.builder import Builder, Finder, Planner
 from farm.cluster import Cluster
 from farm.console import Console
+from farm.mirror import open_store
 from farm.preflight import check_keys
 from farm.settings import Settings
 from farm.studies.runs import Runs
@@ -27,7 +27,7 @@ class Workshop:
         self.runs = runs
         self.console = Console()
         self._config = config
-        self._store = Store(Path(self.settings.runs_dir) / "store")
+        self._store = open_store(Path(self.settings.runs_dir) / "store", self.settings.mirror)
 
     def planner(self) -> Planner:
         """Says what would be built."""

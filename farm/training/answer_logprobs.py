@@ -8,6 +8,7 @@ from torch import Tensor
 
 from farm.generation.logprobs import batches, predict, response_batch, token_logprobs
 from farm.training.preferences import PairRows
+from farm.training.ranks import Ranks
 
 Ids = Sequence[int]
 
@@ -59,12 +60,21 @@ def frozen_logprobs(
     return sums_N
 
 
-def frozen_pair_logprobs(model: Any, rows: PairRows, *, tokens_per_batch: int) -> Tensor:
-    """`frozen_logprobs` of both answers of all pairs [2, rows], those of a first."""
-    return torch.stack([
-        frozen_logprobs(model, rows.prompts, answers, tokens_per_batch=tokens_per_batch)
-        for answers in (rows.a, rows.b)
-    ])  # fmt: skip
+def frozen_pair_logprobs(
+    model: Any, rows: PairRows, ranks: Ranks, *, tokens_per_batch: int
+) -> Tensor:
+    """`frozen_logprobs` of both answers of all pairs [2, rows], those of a first; the ranks share
+    the pairs."""
+    lengths = rows.lengths()
+    mine = ranks.share(sorted(range(len(lengths)), key=lengths.__getitem__))
+    some = rows.some(mine)
+    found_2_N = torch.zeros(2, len(lengths), device=model.device)
+    for found_N, answers in zip(found_2_N, (some.a, some.b), strict=True):
+        found_N[mine] = frozen_logprobs(
+            model, some.prompts, answers, tokens_per_batch=tokens_per_batch
+        )
+    ranks.add([found_2_N])  # where a rank did not look, it has zeros
+    return found_2_N
 
 
 class PairLogprobs(NamedTuple):

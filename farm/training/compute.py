@@ -25,7 +25,7 @@ from farm.artifacts import write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
-_FILE = "spent"
+_FILE = "spent-{rank}"
 """Not `.json`: those of a work folder are its learner's notes."""
 
 _SAVE_EVERY_S = 1.0
@@ -33,10 +33,10 @@ _SAVE_EVERY_S = 1.0
 
 
 class Meter:
-    """Adds up what is spent in a work folder, by calls that were interrupted too."""
+    """Adds up what a rank spends in a work folder, by calls that were interrupted too."""
 
-    def __init__(self, work: Path) -> None:
-        self._path = work / _FILE
+    def __init__(self, work: Path, rank: int) -> None:
+        self._path = work / _FILE.format(rank=rank)
         known = json.loads(self._path.read_text()) if self._path.exists() else {}
         self._flops: int = known.get("flops", 0)
         self._before_s: float = known.get("wall_s", 0.0)
@@ -63,15 +63,25 @@ _meter: ContextVar[Meter | None] = ContextVar("meter", default=None)
 
 
 @contextmanager
-def metering(work: Path) -> Iterator[Meter]:
+def metering(work: Path, rank: int = 0) -> Iterator[Meter]:
     """Within, passes of `metered` models are counted, on top of what was spent in `work` before."""
-    meter = Meter(work)
+    meter = Meter(work, rank)
     token = _meter.set(meter)
     try:
         yield meter
     finally:
         _meter.reset(token)
         meter.save()
+
+
+def spent(work: Path) -> dict[str, float]:
+    """What was metered in a work folder: `flops` of all ranks, a whole number, and `wall_s` of the
+    one that took longest."""
+    parts = [json.loads(path.read_text()) for path in work.glob(_FILE.format(rank="*"))]
+    return {
+        "flops": sum(part["flops"] for part in parts),
+        "wall_s": max(part["wall_s"] for part in parts),
+    }
 
 
 def metered(model: Any) -> Any:

@@ -1,14 +1,14 @@
 """Answers that a policy has just given, and what it and its start say about them."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from itertools import chain
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from farm.generation.decode import Rollouts, decode
 from farm.generation.logprobs import (
     Prediction,
     ResponseBatch,
@@ -18,9 +18,14 @@ from farm.generation.logprobs import (
     response_batch,
     token_logprobs,
 )
+from farm.generation.moved import Answer, Asked, MovedPolicy, answers, pieces
 from farm.seeds import generator
 from farm.training.advantages import masked_mean
 from farm.training.answer_logprobs import entropy
+from farm.training.ranks import Ranks
+
+if TYPE_CHECKING:
+    from farm.context import Context
 
 PerToken = Callable[[ResponseBatch, Prediction], Tensor]
 """A figure for each of a batch's answer tokens, [N]."""
@@ -87,26 +92,68 @@ def draw(seed: int, population: int, begin: int, count: int) -> list[int]:
     return chosen
 
 
-def rollout(model: Any, prompts: Sequence[list[int]], **how: Any) -> Episodes:
-    """One answer per prompt; `how` are the keywords of `farm.generation.decode.decode`."""
-    rollouts: Rollouts = decode(model, prompts, temperature=1.0, **how)
-    return Episodes(list(prompts), rollouts.responses(), rollouts.mask_B_T, rollouts.stopped_B)
+def own_answers(
+    model: Any, asked: Asked, how: Mapping[str, Any], context: "Context"
+) -> list[Answer]:
+    """Those of the model here, every rank's."""
+    ranks = context.ranks
+    mine = Asked(ranks.share(asked.prompts), ranks.share(asked.row_seeds))
+    return ranks.gather(answers(model, mine, how))
+
+
+def pool_answers(
+    model: Any, path: str, asked: Asked, how: Mapping[str, Any], context: "Context"
+) -> list[Answer]:
+    """Those of the pool's actors, which get the weights that the model has now."""
+    policy = MovedPolicy.of(model, path, how)
+    size = max(1, min(how["batch_size"], -(-len(asked.prompts) // context.samplers.size)))
+    found = context.samplers.map(policy.answer, pieces(asked, size))
+    return list(chain.from_iterable(found))
+
+
+def rollout(model: Any, path: str, asked: Asked, context: "Context", **how: Any) -> Episodes:
+    """One answer per prompt at temperature 1, drawn by the context's samplers or, where it has
+    none, by all ranks. `path` is the directory that the model has begun from; `how` are the other
+    keywords of `farm.generation.decode.decode`."""
+    how = {**how, "temperature": 1.0}
+    if context.samplers.size:
+        found = context.ranks.once(lambda: pool_answers(model, path, asked, how, context))
+    else:
+        found = own_answers(model, asked, how, context)
+    lengths_B = torch.tensor([len(answer.ids) for answer in found])
+    mask_B_T = torch.arange(int(lengths_B.max())) < lengths_B[:, None]
+    stopped_B = torch.tensor([answer.stopped for answer in found])
+    return Episodes(
+        asked.prompts,
+        [answer.ids for answer in found],
+        mask_B_T.to(model.device),
+        stopped_B.to(model.device),
+    )
 
 
 def observe(
     model: Any,
     anchor: Predictor,
     episodes: Episodes,
+    ranks: Ranks,
     *,
     tokens_per_batch: int,
     others: Sequence[PerToken] = (),
 ) -> Observed:
-    """One pass over the answers. Old log-probabilities are taken here rather than from sampling,
-    so that an update's first ratio is 1 whatever engine sampled."""
+    """One pass over the answers, shared among the ranks. Old log-probabilities are taken here
+    rather than from sampling, so that an update's first ratio is 1 whatever engine sampled."""
     shape = (4 + len(others), *episodes.mask_B_T.shape)
     found = torch.zeros(*shape, device=model.device)
+    lengths = episodes.lengths()
+    mine = ranks.share(sorted(range(len(lengths)), key=lengths.__getitem__))
     with torch.no_grad():
-        for rows, batch in batches(model, episodes.prompts, episodes.responses, tokens_per_batch):
+        for part, batch in batches(
+            model,
+            [episodes.prompts[row] for row in mine],
+            [episodes.responses[row] for row in mine],
+            tokens_per_batch,
+        ):
+            rows = [mine[i] for i in part]
             ours, theirs = predict(model, batch), anchor.predict(batch)
             place(found, rows, episodes.mask_B_T, torch.stack([
                 token_logprobs(ours.logits_N_V, batch.tokens_N),
@@ -115,6 +162,7 @@ def observe(
                 entropy(ours.logits_N_V),
                 *(other(batch, ours) for other in others),
             ]))  # fmt: skip
+    ranks.add([found])  # where a rank did not look, it has zeros
     return Observed(found[0], found[1], found[2], found[3], found[4:])
 
 

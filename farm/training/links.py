@@ -36,6 +36,11 @@ class Link(Context):
         assert self.whole is not None
         self.whole.note(text)
 
+    def keep(self, name: str, text: str) -> None:
+        """In the link's own folder, where this rank writes."""
+        assert self.whole is not None
+        self.whole.keep(f"{self.work.relative_to(self.whole.work)}/{name}", text)
+
     def checkpoint(self, step: int, save: Callable[[Path], None]) -> None:
         """A checkpoint of the whole."""
         assert self.whole is not None
@@ -56,6 +61,7 @@ def link(
     work.mkdir(exist_ok=True)
     return Link(
         seed=seed, work=work, tuning=whole.tuning, device=whole.device,
+        ranks=whole.ranks, samplers=whole.samplers, scorers=whole.scorers,
         on_progress=whole.on_progress, check_fence=whole.check_fence,
         whole=whole, before=before, total=total, also=also,
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 A loss is a function of the model and the numbers of some rows. A batch that is too large for one
 pass is worked off in parts of similar length, so that memory follows from `tokens_per_batch`
-whatever the batch's size.
+whatever the batch's size. Every rank is told the whole batch and takes its share of it.
 """
 
 from collections import defaultdict
@@ -11,12 +11,15 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader
 from transformers import Trainer, TrainingArguments
 
 from farm.context import Context
 from farm.training.batches import length_batches
+from farm.training.networks import add_gradients
 from farm.training.offline import LossLearner, LossOfRows
 from farm.training.precision import autocast_to
+from farm.training.ranks import Ranks
 from farm.training.trainer import CheckpointSave, arguments, train
 
 
@@ -46,6 +49,7 @@ class LossTrainer(Trainer):
     """Minimises the mean of `losses` over batches of row numbers."""
 
     order: list[int]
+    """All batches' rows, one batch after the other."""
 
     def __init__(
         self,
@@ -54,39 +58,61 @@ class LossTrainer(Trainer):
         losses: LossOfRows,
         lengths: Sequence[int],
         tokens_per_batch: int,
+        batch_size: int,
+        ranks: Ranks,
     ) -> None:
         super().__init__(model, args, train_dataset=list(range(len(lengths))), data_collator=list)
         self.names: dict[str, str] = {}
         self._losses, self._lengths, self._limit = losses, lengths, tokens_per_batch
+        self._batch_size, self._ranks = batch_size, ranks
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """The batch's loss, its gradients accumulated."""
+        """The batch's loss, its gradients accumulated, both over all ranks. The wrapped model is
+        left alone: losses call parts of the model, several times in a step."""
+        model = self.model
         model.train()
         if isinstance(self._losses, BatchAware):
             with self.compute_loss_context_manager():
                 self._losses.begin(model, inputs)
+        mine = self._ranks.share(sorted(inputs, key=self._lengths.__getitem__))
         total = torch.zeros((), device=self.args.device)
-        for part in length_batches([self._lengths[row] for row in inputs], self._limit):
+        for part in length_batches([self._lengths[row] for row in mine], self._limit):
             with self.compute_loss_context_manager():
-                found = self._losses(model, [inputs[i] for i in part])
+                found = self._losses(model, [mine[i] for i in part])
                 loss = found.losses_B.sum() / len(inputs)
             self.accelerator.backward(loss)
             total += loss.detach()
             for name, figures in found.metrics.items():
                 self._sums[name][0] += float(figures.sum())
                 self._sums[name][1] += figures.numel()
+        self._ranks.add([total])
+        add_gradients(model.parameters(), self._ranks)
         return total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """The loop's own figures, and the losses' since the last time."""
         if "loss" in logs:
-            means = {n: total / count for n, (total, count) in self._sums.items() if count}
+            means = self._means()
             logs |= means
             self.names.clear()  # a batch of ties alone has no accuracy
             self.names.update({name: name for name in means})
             self._sums.clear()
         super().log(logs, start_time)
+
+    def _means(self) -> dict[str, float]:
+        """Of the metrics, over all ranks: one may have had no row that has them all."""
+        everywhere = self._ranks.gather([dict(self._sums)])
+        found: dict[str, tuple[float, float]] = {}
+        for sums in everywhere:
+            for name, (total, count) in sums.items():
+                before = found.get(name, (0.0, 0.0))
+                found[name] = before[0] + total, before[1] + count
+        return {name: total / count for name, (total, count) in found.items() if count}
+
+    def get_train_dataloader(self) -> DataLoader[int]:
+        """Whole batches for every rank."""
+        return DataLoader(self.train_dataset, self._batch_size, sampler=self.order, collate_fn=list)
 
     def autocast_smart_context_manager(self, *_: Any) -> Any:
         """Losses call parts of the model, where accelerate's own autocast does not reach."""
@@ -95,9 +121,6 @@ class LossTrainer(Trainer):
     def floating_point_ops(self, inputs: Any) -> int:
         """Not asked for here: transformers estimates it from inputs of another form."""
         return 0
-
-    def _get_train_sampler(self, *_: Any) -> list[int]:
-        return self.order
 
 
 def minimise(
@@ -120,7 +143,9 @@ def minimise(
         resume_every=learner.resume_every,
         remove_unused_columns=False,
     )
-    trainer = LossTrainer(model, args, losses, lengths, learner.tokens_per_batch)
+    trainer = LossTrainer(
+        model, args, losses, lengths, learner.tokens_per_batch, learner.batch_size, context.ranks
+    )
     train(
         trainer,
         context,

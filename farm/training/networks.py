@@ -1,13 +1,15 @@
 """What learns in a loop of ours, and how its parameters move."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from transformers import get_scheduler
 
+from farm.training.ranks import Ranks
 from farm.training.schedule import LearningRateSchedule
 
 
@@ -18,6 +20,7 @@ class Networks:
     modules: Mapping[str, Any]
     optimizer: Any
     scheduler: Any
+    ranks: Ranks
 
     @property
     def model(self) -> Any:
@@ -25,8 +28,10 @@ class Networks:
         return self.modules["model"]
 
     def step(self, max_grad_norm: float) -> None:
-        """Move along the gradients that have been accumulated, and forget them."""
-        clip_grad_norm_(self.optimizer.param_groups[0]["params"], max_grad_norm)
+        """Move along the gradients that all ranks have accumulated, and forget them."""
+        parameters = self.optimizer.param_groups[0]["params"]
+        add_gradients(parameters, self.ranks)
+        clip_grad_norm_(parameters, max_grad_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.scheduler.step()
@@ -52,6 +57,7 @@ def networks(
     lr_schedule: LearningRateSchedule,
     warmup_steps: int,
     optimizer_steps: int,
+    ranks: Ranks,
 ) -> Networks:
     """The modules with AdamW over their trainable parameters, for so many steps."""
     parameters = [p for m in modules.values() for p in m.parameters() if p.requires_grad]
@@ -62,4 +68,16 @@ def networks(
         num_warmup_steps=warmup_steps,
         num_training_steps=optimizer_steps,
     )
-    return Networks(modules, optimizer, scheduler)
+    return Networks(modules, optimizer, scheduler, ranks)
+
+
+def add_gradients(parameters: Iterable[Any], ranks: Ranks) -> None:
+    """Replace the gradients by their sums over the ranks; one that had no row to learn from adds
+    zeros."""
+    if ranks.count == 1:
+        return
+    learning = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in learning:
+        if parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
+    ranks.add([parameter.grad for parameter in learning])

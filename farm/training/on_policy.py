@@ -39,6 +39,8 @@ class Run:
     anchor: "Predictor"
     networks: "Networks"
     context: "Context"
+    start: str
+    """The directory of the policy that learning begins from."""
     numbers: dict[str, Any] = field(default_factory=dict)
     """What a learner remembers from step to step besides weights."""
     step: int = 0
@@ -174,7 +176,7 @@ class OnPolicyLearner:
             if finished or (every is not None and run.step % every == 0):
                 context.checkpoint(run.step, save)
             if not finished and run.step % self.resume_every == 0:
-                save_state(run.state(), context.work)
+                context.ranks.once(lambda: save_state(run.state(), context.work))
         publish(context, "policy", save)
 
     def _begin(self, start: PolicyRef, inputs: Inputs, context: "Context") -> Run:
@@ -208,8 +210,10 @@ class OnPolicyLearner:
                 lr_schedule=self.lr_schedule,
                 warmup_steps=self.warmup_steps,
                 optimizer_steps=self.total_steps * self.epochs * minibatches,
+                ranks=context.ranks,
             ),
             context=context,
+            start=start.path,
             numbers=self.numbers(),
         )
 
@@ -241,6 +245,7 @@ class OnPolicyLearner:
 
     def answers(self, run: Run, others: "Sequence[PerToken]" = ()) -> Answered:
         """The step's answers, `answers_per_prompt` to each prompt drawn."""
+        from farm.generation.moved import Asked
         from farm.models import chat
         from farm.training.episodes import draw, observe, rollout
 
@@ -250,8 +255,12 @@ class OnPolicyLearner:
         rows = [row for row in drawn for _ in range(each)]
         episodes = rollout(
             run.networks.model,
-            [run.prompts[row] for row in rows],
-            row_seeds=[derive(seed, "rollout", run.step, slot) for slot in range(n)],
+            run.start,
+            Asked(
+                [run.prompts[row] for row in rows],
+                [derive(seed, "rollout", run.step, slot) for slot in range(n)],
+            ),
+            run.context,
             max_new_tokens=self.max_new_tokens,
             stop_ids=chat.stop_ids(run.tokenizer),
             pad_id=run.tokenizer.pad_token_id,
@@ -259,7 +268,7 @@ class OnPolicyLearner:
         )
         with autocast_to(run.context.tuning.precision, run.context.device):
             observed = observe(
-                run.networks.model, run.anchor, episodes,
+                run.networks.model, run.anchor, episodes, run.context.ranks,
                 tokens_per_batch=self.tokens_per_batch, others=others,
             )  # fmt: skip
         texts = chat.decode_batch(run.tokenizer, episodes.responses)
@@ -287,12 +296,20 @@ class OnPolicyLearner:
 
         from farm.training.batches import length_batches
 
+        ranks = run.context.ranks
+        mine = ranks.share(sorted(rows, key=lengths.__getitem__))
         sums: dict[str, float] = {}
-        for part in length_batches([lengths[row] for row in rows], self.tokens_per_batch):
+        for part in length_batches([lengths[row] for row in mine], self.tokens_per_batch):
             with autocast_to(run.context.tuning.precision, run.context.device):
-                found = loss([rows[i] for i in part], rows)
+                found = loss([mine[i] for i in part], rows)
             backward(found["loss"])
             for name, figure in found.items():
                 sums[name] = sums.get(name, 0.0) + float(figure.detach())
         run.networks.step(self.max_grad_norm)
-        return sums
+        return _added(ranks.gather([sums]))
+
+
+def _added(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Sums by name."""
+    names = {name for part in parts for name in part}
+    return {name: sum(part.get(name, 0.0) for part in parts) for name in sorted(names)}

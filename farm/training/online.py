@@ -51,7 +51,10 @@ class OnlineLearner(OnPolicyLearner):
         """Ask, and count."""
         annotator = run.inputs.annotator
         assert annotator is not None
-        verdicts = Feedback(annotator, run.context).compare(run.step, self.total_steps, asked)
+        feedback = Feedback(annotator, run.context)
+        verdicts = run.context.ranks.once(
+            lambda: feedback.compare(run.step, self.total_steps, asked)
+        )
         known = run.numbers["cost_usd"] is not None and verdicts.cost_usd is not None
         run.numbers["judgments"] += verdicts.judgments
         run.numbers["cost_usd"] = run.numbers["cost_usd"] + verdicts.cost_usd if known else None

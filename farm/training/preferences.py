@@ -3,7 +3,6 @@
 import json
 import logging
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from farm.errors import DataError
@@ -11,6 +10,8 @@ from farm.types import Instruction, LabeledPair
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from farm.context import Context
 
 logger = logging.getLogger(__name__)
 
@@ -41,14 +42,14 @@ def heard(judgments: Sequence[LabeledPair]) -> Heard:
     return found
 
 
-def note_labels(found: Heard, work: Path) -> None:
+def note_labels(found: Heard, context: "Context") -> None:
     """Log the counts and keep them in `labels.json`."""
     counts = {
         "used": len(found.labels),
         "ties": found.ties,
         "no_verdicts_dropped": found.no_verdicts,
     }
-    (work / "labels.json").write_text(json.dumps(counts) + "\n")
+    context.keep("labels.json", json.dumps(counts) + "\n")
     logger.info("labels: %s", ", ".join(f"{name} {count}" for name, count in counts.items()))
 
 

@@ -1,7 +1,7 @@
 """What learners share whose own answers are scored by a reward."""
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 import numpy as np
 
@@ -9,8 +9,12 @@ from farm.checks import require_at_least
 from farm.data.records import last_user_text
 from farm.errors import DataError
 from farm.protocols import FloatArray, Scorer
+from farm.scorers.pooled import pooled_scores
 from farm.training.on_policy import Answered, OnPolicyLearner, Run
 from farm.types import Inputs, Need
+
+if TYPE_CHECKING:
+    from farm.context import Context
 
 
 class Rewarded(NamedTuple):
@@ -54,7 +58,7 @@ class RewardedLearner(OnPolicyLearner):
 
     def rewards(self, run: Run, answered: Answered) -> Rewarded:
         """Score and standardise."""
-        scores_B = scores(run.inputs, answered)
+        scores_B = scores(run.inputs, answered, run.context)
         if run.numbers["reward_mean"] is None:
             spread = float(scores_B.std()) or 1.0
             run.numbers |= {"reward_mean": float(scores_B.mean()), "reward_std": spread}
@@ -65,11 +69,13 @@ class RewardedLearner(OnPolicyLearner):
         return Rewarded(rewards_B, means)
 
 
-def scores(inputs: Inputs, answered: Answered) -> FloatArray:
+def scores(inputs: Inputs, answered: Answered, context: "Context") -> FloatArray:
     """The reward's own numbers [B]."""
     reward = inputs.reward
     assert isinstance(reward, Scorer)
-    scores_B = np.asarray(reward.score(answered.asked, answered.texts), dtype=np.float64)
+    asked, texts = context.ranks.share(answered.asked), context.ranks.share(answered.texts)
+    mine = pooled_scores(reward, context.scorers, asked, texts)
+    scores_B = np.array(context.ranks.gather(mine.tolist()))
     missing = np.flatnonzero(np.isnan(scores_B))
     if missing.size:
         first = int(missing[0])

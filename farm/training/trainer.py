@@ -5,7 +5,6 @@ cached or given a second end id there. A run is one pass over an order of rows t
 advance: batches of similar length, the same whether or not the run is interrupted.
 """
 
-import os
 import shutil
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +15,7 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from transformers import PrinterCallback, TrainerCallback
 
+from farm.checks import require
 from farm.context import Context
 from farm.seeds import derive
 from farm.training.batches import bucketed_order
@@ -60,15 +60,21 @@ def arguments(
     **extra: Any,
 ) -> Any:
     """TRL's arguments (`SFTConfig`, ...) for `steps` steps in `context.work`, in the tuning's
-    precision, with the state to resume from saved every `resume_every` steps."""
+    precision, with the state to resume from saved every `resume_every` steps. Raises ConfigError
+    where the ranks cannot share a batch evenly."""
     # One process trains many times: forget the accelerator of a run that is over or was
     # interrupted. This is the only place that touches accelerate's state.
     AcceleratorState._reset_state(reset_partial_state=True)
     GradientState._reset_state()
+    ranks = context.ranks.count
+    require(
+        "batch_size", schedule.batch_size, f"a multiple of cluster.learners={ranks}",
+        schedule.batch_size % ranks == 0,
+    )  # fmt: skip
     args = config_class(
         output_dir=str(_resume_folder(context)),
         max_steps=steps,
-        per_device_train_batch_size=schedule.batch_size // int(os.environ.get("WORLD_SIZE", 1)),
+        per_device_train_batch_size=schedule.batch_size // ranks,
         learning_rate=schedule.learning_rate,
         lr_scheduler_type=schedule.lr_schedule,
         warmup_steps=schedule.warmup_steps(steps),
@@ -84,6 +90,7 @@ def arguments(
         bf16=in_bfloat16(context.tuning.precision, context.device),
         gradient_checkpointing=False,  # the tuning has prepared the model for it
         use_cpu=torch.device(context.device).type == "cpu",
+        ddp_broadcast_buffers=False,
         dataloader_pin_memory=False,
         **extra,
     )
@@ -128,11 +135,15 @@ def publish(context: Context, name: str, save: Save) -> Path:
     """`save` into `context.work / name`, which appears whole or not at all, and drop the resume
     state."""
     path = context.work / name
-    partial = path.with_name(f"{name}.partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    save(partial)
-    partial.rename(path)
-    shutil.rmtree(_resume_folder(context), ignore_errors=True)
+
+    def write() -> None:
+        partial = path.with_name(f"{name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        save(partial)
+        partial.rename(path)
+        shutil.rmtree(_resume_folder(context), ignore_errors=True)
+
+    context.ranks.once(write)
     return path
 
 
@@ -144,15 +155,16 @@ class _Reports(TrainerCallback):
         self._names = names
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
-        if "loss" in logs and state.is_world_process_zero:  # the closing summary has no loss
+        if "loss" in logs:  # the closing summary has none
             names = {"loss": "loss", "learning_rate": "learning_rate", **self._names}
             metrics = {ours: float(logs[theirs]) for theirs, ours in names.items()}
             self._context.log(state.global_step, state.max_steps, metrics)
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """A kill can leave a resume state half written: only marked ones are continued."""
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        (folder / _COMPLETE).touch()
+        if state.is_world_process_zero:
+            folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+            (folder / _COMPLETE).touch()
 
 
 class _Checkpoints(TrainerCallback):
@@ -164,7 +176,7 @@ class _Checkpoints(TrainerCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
         step = state.global_step
         due = self._every is not None and step % self._every == 0
-        if (due or step == state.max_steps) and state.is_world_process_zero:
+        if due or step == state.max_steps:
             self._context.checkpoint(step, lambda path: self._save(model, path))
 
 

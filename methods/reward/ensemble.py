@@ -60,14 +60,16 @@ class Ensemble:
     ) -> ScorerRef:
         """The members as one `EnsembleScorer`."""
         found = heard(judgments)
-        note_labels(found, context.work)
+        note_labels(found, context)
         training, validation = split(found.labels, self.validation_fraction, context.seed)
         members = [self._member(n, start, training, context) for n in range(self.size)]
         config = {
             "_target_": "farm.scorers.ensemble.EnsembleScorer",
             "members": members,
             "aggregate": _node(self.aggregate),
-            "offsets": [_mean_score(member, training[:_CENTRED_ON]) for member in members],
+            "offsets": context.ranks.once(
+                lambda: [_mean_score(member, training[:_CENTRED_ON]) for member in members]
+            ),
         }
         note_validation(build(config), validation, context)
         return ScorerRef(config)

@@ -68,9 +68,9 @@ def agreement_of(scorer: Scorer, labels: Sequence[LabeledPair]) -> Agreement:
 
 def note_validation(scorer: Scorer, held_out: Sequence[LabeledPair], context: "Context") -> None:
     """Keep in `validation.json` on how many held-out labels the scorer agrees."""
-    found = agreement_of(scorer, held_out)
+    found = context.ranks.once(lambda: agreement_of(scorer, held_out))
     noted = {"pairs": found.pairs, "accuracy": found.accuracy}
-    (context.work / "validation.json").write_text(json.dumps(noted) + "\n")
+    context.keep("validation.json", json.dumps(noted) + "\n")
     logger.info("validation: %s", noted)
     if found.pairs and (warning := _may_be_chance(*found)):
         context.note(warning)

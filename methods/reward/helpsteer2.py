@@ -71,7 +71,7 @@ class HelpSteer2:
     ) -> ScorerRef:
         """The extrapolated model as a `RewardModelScorer`."""
         found = heard(judgments)
-        note_labels(found, context.work)
+        note_labels(found, context)
         rest, validation = split(found.labels, self.validation_fraction, context.seed)
         training, selection = split(rest, self.selection_fraction, context.seed, "selection")
         with link(context, "regression") as first:
@@ -79,8 +79,12 @@ class HelpSteer2:
         with link(context, "preference") as second:
             trained = self.preference.refine(initial, training, second)
         path = context.work / "reward_model"
-        if not path.exists():
-            self._extrapolate(initial, trained.config["path"], selection, context)
+
+        def extrapolate() -> None:
+            if not path.exists():
+                self._extrapolate(initial, trained.config["path"], selection, context)
+
+        context.ranks.once(extrapolate)
         config = {**trained.config, "path": str(path)}
         note_validation(build({**config, "device": context.device}), validation, context)
         return ScorerRef(config)
@@ -100,7 +104,7 @@ class HelpSteer2:
         accuracies = self._sweep(initial, trained, leaning, context)
         alpha = best_alpha(accuracies)
         noted = {"alpha": alpha, "pairs": len(leaning), "accuracies": list(accuracies.items())}
-        (context.work / "extrapolation.json").write_text(json.dumps(noted) + "\n")
+        context.keep("extrapolation.json", json.dumps(noted) + "\n")
         model = extrapolated(trained, initial, alpha, context.device)
         publish(context, "reward_model", partial(save_policy, model, load_tokenizer(trained)))
 

@@ -121,7 +121,7 @@ class PairRewardLearner(LossLearner):
         found = self._heard(judgments, context)
         training, validation = self._split(found.labels, context.seed)
         if not (context.work / "reward_model").exists():
-            note_labels(found, context.work)
+            note_labels(found, context)
             self._train(load, path, training, context)
         scorer = RewardModelScorer(**config, device=context.device)
         note_validation(scorer, validation, context)

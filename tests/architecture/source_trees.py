@@ -9,7 +9,7 @@ from typing import NamedTuple
 import yaml
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("farm", "simulators", "methods")
+PACKAGES = ("farm", "simulators", "methods", "hydra_plugins")
 YAMLS = sorted((ROOT / "conf").rglob("*.yaml"))
 
 

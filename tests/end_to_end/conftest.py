@@ -43,17 +43,17 @@ class Finished:
 
 
 class WarmCluster(Cluster):
-    """Leaves its worker to the next run: it has imported what all of them need, and all of them
+    """Leaves its workers to the next run: they have imported what all of them need, and all of them
     ask for one core."""
 
     _left: ClassVar[Any] = None
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._worker = WarmCluster._left
+        self._group = WarmCluster._left
 
     def close(self) -> None:
-        WarmCluster._left = self._worker
+        WarmCluster._left = self._group
 
 
 @pytest.fixture(scope="session")

@@ -10,6 +10,7 @@ import toy_policy as toy
 from farm.seeds import seed_libraries
 from farm.training.episodes import Episodes, Observed
 from farm.training.networks import Networks
+from farm.training.ranks import Alone
 from methods.group_loss import (
     answer_sums,
     group_advantages,
@@ -82,7 +83,7 @@ def case() -> SimpleNamespace:
     nothing = torch.zeros(4, 5)
     return SimpleNamespace(
         policy=policy,
-        networks=Networks({"model": policy}, None, None),
+        networks=Networks({"model": policy}, None, None, Alone()),
         episodes=Episodes(PROMPTS, RESPONSES, MASK, torch.ones(4, dtype=torch.bool)),
         observed=Observed(old, start, nothing, nothing, nothing[None]),
         advantages=torch.randn(4, generator=noise),

@@ -14,6 +14,7 @@ from farm.training.episodes import Episodes
 from farm.training.kl_control import FixedKL
 from farm.training.networks import networks
 from farm.training.on_policy import Run
+from farm.training.ranks import Alone
 from farm.types import Inputs
 from methods.ppo import PPO, Lesson
 from methods.ppo_loss import k1, k3, policy_loss, shaped_rewards, value_loss
@@ -131,7 +132,7 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int, tmp_pat
     head.load_state_dict(critic.state_dict())
     nets = networks(
         {"model": ours, "critic": critic}, learning_rate=0.01, adam_epsilon=1e-5,
-        lr_schedule="constant_with_warmup", warmup_steps=0, optimizer_steps=1,
+        lr_schedule="constant_with_warmup", warmup_steps=0, optimizer_steps=1, ranks=Alone(),
     )  # fmt: skip
 
     optimizer = torch.optim.AdamW(
@@ -142,7 +143,7 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int, tmp_pat
     torch.nn.utils.clip_grad_norm_([*plain.parameters(), *head.parameters()], 1.0)
     optimizer.step()
 
-    run = Run([], [], Inputs(), None, None, nets, toy.context(tmp_path))  # type: ignore[arg-type]
+    run = Run([], [], Inputs(), None, None, nets, toy.context(tmp_path), "")  # type: ignore[arg-type]
     episodes = Episodes(prompts, responses, mask, torch.ones(4, dtype=torch.bool))
     metrics = learner.update(
         run, episodes.lengths(), learner.minibatch_loss(nets, episodes, lesson)

@@ -1,0 +1,77 @@
+"""A policy that learns somewhere else, answering here."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from farm.generation.decode import decode
+from farm.models.adapters import merged_weights
+from farm.models.load import best_device, load_policy
+
+
+class Asked(NamedTuple):
+    """Some prompts (token ids), and the seed of each answer."""
+
+    prompts: list[list[int]]
+    row_seeds: list[int]
+
+
+class Answer(NamedTuple):
+    """Token ids, the stop id included, and whether there is one."""
+
+    ids: list[int]
+    stopped: bool
+
+
+@dataclass(frozen=True)
+class MovedPolicy:
+    """The policy of a directory with other weights. Pickled, it takes its weights along; the
+    directory must be readable where it answers."""
+
+    path: str
+    weights: Mapping[str, Tensor]
+    how: Mapping[str, Any]
+    """The other keywords of `farm.generation.decode.decode`."""
+    dtype: Any = field(default=None)
+
+    @staticmethod
+    def of(model: Any, path: str, how: Mapping[str, Any]) -> "MovedPolicy":
+        """What `model` is now; adapters are merged."""
+        weights = {name: weight.cpu() for name, weight in merged_weights(model).items()}
+        return MovedPolicy(path, weights, how, model.dtype)
+
+    def answer(self, asked: Asked) -> list[Answer]:
+        """One answer to each prompt."""
+        return answers(self._model, asked, self.how)
+
+    @cached_property
+    def _model(self) -> Any:
+        model = _skeleton(self.path, self.dtype)
+        model.load_state_dict(self.weights)
+        return model
+
+
+def answers(model: Any, asked: Asked, how: Mapping[str, Any]) -> list[Answer]:
+    """The model's, in the prompts' order."""
+    found = decode(model, asked.prompts, row_seeds=asked.row_seeds, **how)
+    return [
+        Answer(ids, stopped)
+        for ids, stopped in zip(found.responses(), found.stopped_B.tolist(), strict=True)
+    ]
+
+
+@lru_cache(maxsize=1)
+def _skeleton(path: str, dtype: Any) -> Any:
+    """Loaded once; weights come with every update."""
+    return load_policy(path, best_device(), dtype)
+
+
+def pieces(asked: Asked, size: int) -> Sequence[Asked]:
+    """The prompts, so many at a time."""
+    return [
+        Asked(asked.prompts[first : first + size], asked.row_seeds[first : first + size])
+        for first in range(0, len(asked.prompts), size)
+    ]

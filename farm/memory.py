@@ -1,0 +1,137 @@
+"""How much memory learning takes, computed from a model's shape: `python -m farm.memory`.
+
+Of one rank, in bytes. Weights are held in 32 bits, whatever the precision of products; ranks hold
+whole copies (data parallelism), so more ranks do not make it less.
+
+- weights 4 P, of all P parameters; the KL anchor another 4 P where everything learns, nothing
+  beside adapters, which are switched off for it;
+- gradients 4 T and AdamW's two moments 8 T, of the T parameters that learn;
+- activations that wait for the way back: about 34 h numbers of 16 bits per token and layer of width
+  h, without attention scores, which the kernels in use do not keep (Korthikanti et al. 2022, arXiv
+  2205.05198, equation 2), twice that in 32 bits; with gradient checkpointing each layer's input and
+  one layer's activations;
+- logits of the tokens that are learned from, in 32 bits, three times: themselves, their
+  log-softmax and its gradient.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+GIB = 2**30
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A decoder of Llama's kind: grouped-query attention, gated feed-forward layers."""
+
+    name: str
+    layers: int
+    hidden: int
+    intermediate: int
+    heads: int
+    key_value_heads: int
+    vocabulary: int
+    tied: bool
+    """Whether the output layer is the embedding."""
+    attention_bias: bool = False
+    """Of queries, keys and values, as in Qwen2."""
+
+    @property
+    def linears(self) -> list[tuple[int, int]]:
+        """Inputs and outputs of one layer's matrices."""
+        h, f = self.hidden, self.intermediate
+        kv = h // self.heads * self.key_value_heads
+        return [(h, h), (h, kv), (h, kv), (h, h), (h, f), (h, f), (f, h)]
+
+    @property
+    def parameters(self) -> int:
+        """All of them."""
+        h = self.hidden
+        bias = sum(outputs for _, outputs in self.linears[:3]) if self.attention_bias else 0
+        layer = sum(i * o for i, o in self.linears) + bias + 2 * h
+        embeddings = self.vocabulary * h * (1 if self.tied else 2)
+        return self.layers * layer + embeddings + h
+
+    def lora_parameters(self, rank: int) -> int:
+        """Of adapters at every linear layer of the trunk."""
+        return self.layers * sum(rank * (i + o) for i, o in self.linears)
+
+
+SHAPES = (
+    Shape("Qwen2.5 0.5B", 24, 896, 4864, 14, 2, 151936, tied=True, attention_bias=True),
+    Shape("Qwen2.5 1.5B", 28, 1536, 8960, 12, 2, 151936, tied=True, attention_bias=True),
+    Shape("Llama 3.1 8B", 32, 4096, 14336, 32, 8, 128256, tied=False),
+    Shape("Llama 3.1 70B", 80, 8192, 28672, 64, 8, 128256, tied=False),
+)
+
+Precision = Literal["float32", "bfloat16"]
+LORA_RANK = 16
+
+
+class Memory(NamedTuple):
+    """Bytes of one rank."""
+
+    weights: int
+    anchor: int
+    gradients: int
+    optimizer: int
+    activations: int
+    logits: int
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a model learns."""
+
+    tokens: int
+    """In one forward pass (`tokens_per_batch`)."""
+    learned_tokens: int
+    """Of them those whose logits are computed: answers."""
+    precision: Precision
+    lora_rank: int | None = None
+    """None: everything learns."""
+    checkpointing: bool = False
+
+    def memory(self, shape: Shape) -> Memory:
+        """What it takes."""
+        everything = shape.parameters
+        adapters = 0 if self.lora_rank is None else shape.lora_parameters(self.lora_rank)
+        learning = adapters or everything
+        return Memory(
+            weights=4 * (everything + adapters),
+            anchor=0 if adapters else 4 * everything,
+            gradients=4 * learning,
+            optimizer=8 * learning,
+            activations=self._activations(shape),
+            logits=3 * 4 * self.learned_tokens * shape.vocabulary,
+        )
+
+    def _activations(self, shape: Shape) -> int:
+        size = {"float32": 4, "bfloat16": 2}[self.precision]
+        layer = 17 * size * self.tokens * shape.hidden
+        if not self.checkpointing:
+            return shape.layers * layer
+        return shape.layers * size * self.tokens * shape.hidden + layer
+
+
+def rows() -> Iterator[tuple[str, str, Memory]]:
+    """(model, tuning, memory) of the table in the README: 8,192 tokens in a pass, half of them
+    learned from, bfloat16, gradient checkpointing."""
+    for shape in SHAPES:
+        for name, rank in (("full", None), (f"LoRA {LORA_RANK}", LORA_RANK)):
+            training = Training(8192, 4096, "bfloat16", rank, checkpointing=True)
+            yield shape.name, name, training.memory(shape)
+
+
+def main() -> None:
+    """Print the table in GiB, as Markdown."""
+    print("| model | tuning | " + " | ".join(Memory._fields) + " | total GiB |")
+    print("| --- | --- |" + " ---: |" * (len(Memory._fields) + 1))
+    for model, tuning, memory in rows():
+        parts = [f"{part / GIB:.1f}" for part in (*memory, sum(memory))]
+        print(f"| {model} | {tuning} | " + " | ".join(parts) + " |")
+
+
+if __name__ == "__main__":
+    main()

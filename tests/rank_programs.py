@@ -1,0 +1,133 @@
+"""What tests of ranks run in each of several processes."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import toy_policy as toy
+from torch import distributed
+
+from farm.context import Context, Follower
+from farm.models import load
+from farm.protocols import FloatArray
+from farm.training.kl_control import FixedKL
+from farm.training.ranks import Alone, Group, Ranks
+from farm.training.tuning import Full
+from farm.types import Decoding, Inputs, Instruction, PolicyRef
+from methods.dpo import DPO
+from methods.kto import KTO
+from methods.ppo import PPO
+from methods.ppo_value import TrunkValue
+from methods.reward.bradley_terry import BradleyTerry
+from methods.sft import SFT
+
+OFFLINE = {**toy.LIMITS, "learning_rate": 5e-3, "batch_size": 16, "epochs": None, "max_steps": 20}
+
+
+class HayReward:
+    """How often an answer says hay."""
+
+    def score(self, instructions: Sequence[Instruction], completions: Sequence[str]) -> FloatArray:
+        return np.array([float(text.split().count("hay")) for text in completions])
+
+
+def ppo(start: PolicyRef, context: Context) -> None:
+    """Twenty steps."""
+    limits: dict[str, Any] = {**toy.LIMITS}
+    learner = PPO(
+        **limits, value=TrunkValue(), kl=FixedKL(0.1), steps=20, episodes_per_step=32,
+        minibatch_size=16, epochs=2, learning_rate=2e-3, tokens_per_batch=150,
+    )  # fmt: skip
+    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
+
+
+def dpo(start: PolicyRef, context: Context) -> None:
+    """Twenty steps."""
+    labels = toy.labelled(toy.instructions(60))
+    DPO(**OFFLINE, tokens_per_batch=150).fit(start, Inputs(judgments=labels), context)  # type: ignore[arg-type]
+
+
+def kto(start: PolicyRef, context: Context) -> None:
+    """Twenty steps, each with a reference point of its whole batch."""
+    labels = toy.labelled(toy.instructions(60))
+    KTO(**OFFLINE).fit(start, Inputs(judgments=labels), context)  # type: ignore[arg-type]
+
+
+def sft(start: PolicyRef, context: Context) -> None:
+    """Twenty steps of TRL's trainer, parts of which know 32 bits only."""
+    SFT(**OFFLINE).fit(start, Inputs(demonstrations=toy.instructions(60)), context)  # type: ignore[arg-type]
+
+
+def reward(start: PolicyRef, context: Context) -> None:
+    """Twenty steps, and held-out labels."""
+    labels = toy.labelled(toy.instructions(60))
+    BradleyTerry(**OFFLINE, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
+
+
+PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (sft, ppo, dpo, kto, reward)
+
+
+def in_float64() -> None:
+    """All arithmetic of this process in 64 bits: what is left between two ways of adding up is not
+    rounding."""
+    torch.set_default_dtype(torch.float64)
+    torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
+    for function in (load.load_policy, load.load_reward_model):
+        (name, *rest) = function.__defaults__  # type: ignore[misc]
+        function.__defaults__ = (name, torch.float64, *rest[1:])
+
+
+def train_all(rank: int, count: int, start: str, work: Path) -> None:
+    """All programs, one after the other, as one of `count` ranks."""
+    torch.set_num_threads(1)
+    ranks = _ranks(rank, count, work)
+    policy = PolicyRef(start, Decoding(1.0, toy.LIMITS["max_new_tokens"]))
+    for program in PROGRAMS:
+        if program is not sft:
+            in_float64()
+        folder = work / program.__name__
+        folder.mkdir(exist_ok=True)
+        kind = Context if rank == 0 else Follower
+        program(policy, kind(seed=3, work=folder, tuning=Full(), ranks=ranks))
+
+
+def exchange(rank: int, count: int, work: Path) -> None:
+    """What a rank holds after each exchange, in a file of its own."""
+    ranks = _ranks(rank, count, work)
+    words = ["a", "b", "c", "d", "e", "f", "g"]
+    mine = ranks.share(words)
+    tensors = [torch.full((2, 3), float(rank + 1)), torch.tensor(rank + 1)]
+    ranks.add(tensors)
+    asked: list[int] = []
+
+    def ask() -> dict[str, object]:
+        asked.append(rank)
+        return {"inside": ranks.gather(ranks.share(words)), "nested": ranks.once(lambda: rank)}
+
+    found = {
+        "mine": mine,
+        "gathered": ranks.gather([word.upper() for word in mine]),
+        "none": ranks.gather(ranks.share([])),
+        "sums": [tensor.tolist() for tensor in tensors],
+        "once": ranks.once(ask),
+        "asked": asked,
+    }
+    (work / f"{rank}.json").write_text(json.dumps(found))
+
+
+def _ranks(rank: int, count: int, work: Path) -> Ranks:
+    if count == 1:
+        return Alone()
+    distributed.init_process_group(
+        "gloo", init_method=f"file://{work}/meeting", rank=rank, world_size=count
+    )
+    import os
+
+    os.environ |= {
+        "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0",
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
+    }  # fmt: skip
+    return Group()
