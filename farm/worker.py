@@ -89,9 +89,12 @@ class Worker:
             "MASTER_ADDR": host,
             "MASTER_PORT": str(port),
         }
+        # The driver loses patience after `timeout_s` and starts the group again; an exchange that
+        # timed out before would look like an error of the job.
+        patience = timedelta(seconds=2 * timeout_s)
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(
-            backend, rank=place.rank, world_size=place.ranks, timeout=timedelta(seconds=timeout_s)
+            backend, rank=place.rank, world_size=place.ranks, timeout=patience
         )
         self._threads = max(1, self._threads // place.on_machine)
         self._ranks = Group()

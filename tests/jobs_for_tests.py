@@ -31,11 +31,14 @@ def die(job: Job) -> dict[str, Any]:
 
 
 def meet(job: Job) -> dict[str, Any]:
-    """All ranks' processes, after `config['rounds']` meetings; rank 1 dies the first time."""
+    """All ranks' processes, after `config['rounds']` meetings; in the second one rank 1 dies, or
+    hangs where `config['hangs']` says so, the first time."""
     for number in range(job.config["rounds"]):
-        if job.ranks.rank == 1 and number == 1 and not (job.work / "died").exists():
-            (job.work / "died").touch()
+        if job.ranks.rank == 1 and number == 1 and not (job.work / "gone").exists():
+            (job.work / "gone").touch()
             print("rank 1 says farewell", flush=True)
+            if job.config.get("hangs"):
+                time.sleep(600)
             os.kill(os.getpid(), signal.SIGKILL)
         pids = job.ranks.gather([os.getpid()])
         job.progress(number, job.config["rounds"])

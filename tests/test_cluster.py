@@ -120,6 +120,18 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     assert "rank 1 says farewell" in message
 
 
+def test_hung_rank_is_given_up_with_its_group(ray_session: None, tmp_path: Path) -> None:
+    messages: list[str] = []
+    patient = replace(SETTINGS, learners=2, call_timeout_s=20)
+    cluster = Cluster(patient, messages.append)
+    try:
+        found = _run(cluster, tmp_path, "meet", together=True, rounds=3, hangs=True)
+    finally:
+        cluster.close()
+    assert len(found["pids"]) == 2
+    assert "no progress for 20 s (cluster.call_timeout_s)" in messages[0]
+
+
 def test_what_never_finds_room_is_refused_at_once(ray_session: None, tmp_path: Path) -> None:
     cluster = Cluster(replace(SETTINGS, learners=3, gpus_per_learner=1), print)
     with pytest.raises(
