@@ -51,20 +51,22 @@ def dpo(start: PolicyRef, context: Context) -> None:
 
 
 def kto(start: PolicyRef, context: Context) -> None:
-    """Twenty steps, each with a reference point of its whole batch."""
+    """Some steps, each with a reference point of its whole batch."""
     labels = toy.labelled(toy.instructions(60))
-    KTO(**OFFLINE).fit(start, Inputs(judgments=labels), context)  # type: ignore[arg-type]
+    KTO(**{**OFFLINE, "max_steps": 6}).fit(start, Inputs(judgments=labels), context)  # type: ignore[arg-type]
 
 
 def sft(start: PolicyRef, context: Context) -> None:
-    """Twenty steps of TRL's trainer, parts of which know 32 bits only."""
-    SFT(**OFFLINE).fit(start, Inputs(demonstrations=toy.instructions(60)), context)  # type: ignore[arg-type]
+    """Some steps of TRL's trainer, parts of which know 32 bits only."""
+    SFT(**{**OFFLINE, "max_steps": 6}).fit(
+        start, Inputs(demonstrations=toy.instructions(60)), context
+    )  # type: ignore[arg-type]
 
 
 def reward(start: PolicyRef, context: Context) -> None:
-    """Twenty steps, and held-out labels."""
+    """Some steps, and held-out labels."""
     labels = toy.labelled(toy.instructions(60))
-    BradleyTerry(**OFFLINE, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
+    BradleyTerry(**{**OFFLINE, "max_steps": 6}, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
 
 
 PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (sft, ppo, dpo, kto, reward)

@@ -136,6 +136,8 @@ def _figures(runs: Path) -> dict[str, pd.DataFrame]:
     }
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)  # two runs, one of them started again four times
 def test_run_that_loses_a_machine_and_every_kind_of_process_ends_as_an_undisturbed_one(
     machines: Machines, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
 @pytest.mark.parametrize("program", [program.__name__ for program in rank_programs.PROGRAMS])
 def test_two_ranks_learn_as_one_does(trained: dict[int, Path], program: str) -> None:
     one, two = (toy.metrics(folder / program) for folder in trained.values())
-    assert len(one) == len(two) == 20
+    assert len(one) == len(two) == (20 if program in ("ppo", "dpo") else 6)
     for alone, shared in zip(one, two, strict=True):
         alone.pop("episodes_per_s", None)
         shared.pop("episodes_per_s", None)
