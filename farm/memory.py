@@ -6,10 +6,9 @@ whole copies (data parallelism), so more ranks do not make it less.
 - weights 4 P, of all P parameters; the KL anchor another 4 P where everything learns, nothing
   beside adapters, which are switched off for it;
 - gradients 4 T and AdamW's two moments 8 T, of the T parameters that learn;
-- activations that wait for the way back: about 34 h numbers of 16 bits per token and layer of width
-  h, without attention scores, which the kernels in use do not keep (Korthikanti et al. 2022, arXiv
-  2205.05198, equation 2), twice that in 32 bits; with gradient checkpointing each layer's input and
-  one layer's activations;
+- activations that wait for the way back: 11 h + 4 f numbers per token of a layer of width h with
+  feed-forward width f, as counted of what autograd keeps of transformers' Llama (attention scores
+  are not kept); with gradient checkpointing each layer's input and one layer's activations;
 - logits of the tokens that are learned from, in 32 bits, three times: themselves, their
   log-softmax and its gradient.
 """
@@ -109,7 +108,7 @@ class Training:
 
     def _activations(self, shape: Shape) -> int:
         size = {"float32": 4, "bfloat16": 2}[self.precision]
-        layer = 17 * size * self.tokens * shape.hidden
+        layer = size * self.tokens * (11 * shape.hidden + 4 * shape.intermediate)
         if not self.checkpointing:
             return shape.layers * layer
         return shape.layers * size * self.tokens * shape.hidden + layer

@@ -58,6 +58,25 @@ def test_weights_gradients_and_moments_are_those_of_adamw(rank: int | None) -> N
     assert (expected.anchor == 0) == (rank is not None)
 
 
+def test_activations_are_what_autograd_keeps() -> None:
+    shape = Shape("wide", 4, 128, 352, 4, 4, 50, tied=False)
+    model = LlamaForCausalLM(LlamaConfig(**_settings(shape), attn_implementation="sdpa"))
+    known = {p.untyped_storage().data_ptr() for p in model.parameters()}
+    kept: dict[int, torch.Tensor] = {}
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        if tensor.untyped_storage().data_ptr() not in known:
+            kept[tensor.untyped_storage().data_ptr()] = tensor
+        return tensor
+
+    ids = torch.randint(0, 50, (4, 64))
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        model(input_ids=ids, labels=ids)
+    found = sum(tensor.untyped_storage().nbytes() for tensor in kept.values())
+    expected = Training(256, 256, "float32").memory(shape)
+    assert found == pytest.approx(expected.activations + expected.logits, rel=0.1)
+
+
 def test_checkpointing_keeps_less() -> None:
     plain, checkpointed = (
         Training(4096, 2048, "bfloat16", checkpointing=on).memory(SHAPES[1]) for on in (False, True)
