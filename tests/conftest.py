@@ -19,9 +19,7 @@ os.environ.update(
 
 LONGEST = (
     "test_study",
-    "test_cluster_faults",
     "test_faults",
-    "test_ray_launcher",
     "test_expects",
     "test_main_job",
     "test_cluster",

@@ -120,6 +120,7 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     assert "rank 1 says farewell" in message
 
 
+@pytest.mark.slow
 def test_hung_rank_is_given_up_with_its_group(ray_session: None, tmp_path: Path) -> None:
     messages: list[str] = []
     patient = replace(SETTINGS, learners=2, call_timeout_s=20)

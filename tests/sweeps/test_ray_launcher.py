@@ -57,11 +57,15 @@ def swept(ray_session: None, tmp_path_factory: pytest.TempPathFactory) -> Swept:
         return Swept(status, output.read(), folder)
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_the_others_go_on_and_the_status_is_the_first_failure(swept: Swept) -> None:
     assert swept.status == ClusterError.exit_code
     assert {swept.run(method)["status"] for method in ("sft", "dpo")} == {"finished"}
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_runs_side_by_side_build_what_they_share_once(swept: Swept) -> None:
     sft, dpo = (
         {stage["key"]: stage["reused"] for stage in swept.run(method)["stages"]}
@@ -74,6 +78,8 @@ def test_runs_side_by_side_build_what_they_share_once(swept: Swept) -> None:
     assert not list(swept.folder.glob("runs/store/*/*.partial"))
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_one_table_says_what_became_of_each(swept: Swept) -> None:
     table = swept.output.partition("2 of 4 jobs finished")[2]
     names = [f"method={method} seed={seed}" for method in ("sft", "dpo") for seed in (2, 1)]
@@ -94,6 +100,8 @@ def test_one_table_says_what_became_of_each(swept: Swept) -> None:
         assert f" {selected['gold_win_rate']:.1f} " in row
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_jobs_run_in_the_main_threads_of_processes_of_their_own(swept: Swept) -> None:
     sft, dpo = (about(swept.folder, method) for method in ("sft", "dpo"))
     assert len({sft["pid"], dpo["pid"], os.getpid()}) == 3
@@ -101,6 +109,8 @@ def test_jobs_run_in_the_main_threads_of_processes_of_their_own(swept: Swept) ->
     assert sft["main_thread"] and dpo["main_thread"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_jobs_and_their_workers_find_the_drivers_modules(swept: Swept) -> None:
     own = os.path.dirname(sweep_tasks.__file__)
     for method in ("sft", "dpo"):
@@ -108,6 +118,8 @@ def test_jobs_and_their_workers_find_the_drivers_modules(swept: Swept) -> None:
         assert own in about(swept.folder, method)["path_of_a_child"]
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(900)
 def test_lines_are_shown_behind_the_jobs_name_and_blocks_kept_in_its_log(swept: Swept) -> None:
     prefix = "[job 3 method=dpo seed=1]"
     lines = [line for line in swept.output.splitlines() if line.startswith(prefix)]
