@@ -64,9 +64,14 @@ def shortage(settings: ClusterSettings, machines: Sequence[Resources]) -> str | 
 def plan(settings: ClusterSettings) -> list[str]:
     """A line for each role, before anything is started."""
     roles = [
-        ("learner", settings.learners, settings.gpus_per_learner, "train, and do all other work"),
-        ("sampler", settings.samplers, settings.gpus_per_sampler, "draw answers"),
-        ("scorer", settings.scorers, settings.gpus_per_scorer, "score answers"),
+        (
+            "learner",
+            settings.learners,
+            settings.gpus_per_learner,
+            "for training and all other work",
+        ),
+        ("sampler", settings.samplers, settings.gpus_per_sampler, "for drawing answers"),
+        ("scorer", settings.scorers, settings.gpus_per_scorer, "for scoring answers"),
     ]
     return [
         f"{count} {name}{'s' if count > 1 else ''} {what}, "
