@@ -1,7 +1,7 @@
 """Ray: start it or join it, keep warm workers, restart the dead, time out the hung.
 
-On `cluster=local` one actor plays every role and uses all cores. Roles claim no logical CPUs:
-Ray would give an actor with one CPU a single thread, and one with all CPUs would block the rest.
+On `cluster=local` one actor plays every role and uses all cores; what more of them claim stands in
+`farm.placement`.
 """
 
 from collections.abc import Callable

@@ -37,7 +37,7 @@ class Member(NamedTuple):
 
 class WorkerGroup:
     """`settings.learners` workers; they live until `stop`. Raises ClusterError where they do not
-    come up in `settings.start_timeout_s`."""
+    come up in `settings.start_timeout_s`, WorkersLost where one dies before."""
 
     def __init__(self, settings: ClusterSettings) -> None:
         self._settings = settings
@@ -65,11 +65,14 @@ class WorkerGroup:
 
     def stop(self) -> None:
         """Kill the workers and give back their room."""
+        self._stop([member.actor for member in self._members])
+
+    def _stop(self, actors: list[Any]) -> None:
         import ray
 
-        for member in self._members:
+        for actor in actors:
             with contextlib.suppress(ray.exceptions.RayError):
-                ray.kill(member.actor)
+                ray.kill(actor)
         if self._placement is not None:
             ray.util.remove_placement_group(self._placement)
 
@@ -99,15 +102,14 @@ class WorkerGroup:
         try:
             return list(ray.get(references, timeout=self._settings.start_timeout_s))
         except GetTimeoutError as error:
-            reason, cause = "no answer", error
+            self._stop(actors)
+            raise ClusterError(
+                f"{len(actors)} workers did not start within {self._settings.start_timeout_s:.0f} "
+                "s (cluster.start_timeout_s)."
+            ) from error
         except RayActorError as error:
-            reason, cause = "the death of their processes", error
-        for actor in actors:
-            ray.kill(actor)
-        raise ClusterError(
-            f"{len(actors)} workers did not start within {self._settings.start_timeout_s:.0f} s "
-            f"(cluster.start_timeout_s): {reason}."
-        ) from cause
+            self._stop(actors)
+            raise WorkersLost("the death of a process while it started") from error
 
     def _connect(self) -> None:
         """Make the workers ranks of one process group."""
@@ -146,14 +148,16 @@ class WorkerGroup:
                 progress = ray.get(members[0].actor.progress.remote(), timeout=_CONTROL_TIMEOUT_S)
             except GetTimeoutError:
                 raise WorkersLost(
-                    f"no answer from its process for {_CONTROL_TIMEOUT_S:.0f} s"
+                    f"no answer from its process for {_CONTROL_TIMEOUT_S:.0f} s",
+                    _last_words(members[0].home),
                 ) from None
             if progress.beat != beat:
                 beat, since = progress.beat, time.monotonic()
             if time.monotonic() - since > self._settings.call_timeout_s:
                 raise WorkersLost(
                     f"no progress for {self._settings.call_timeout_s:.0f} s "
-                    "(cluster.call_timeout_s)"
+                    "(cluster.call_timeout_s)",
+                    _last_words(members[0].home),
                 )
             on_progress(progress)
 

@@ -1,7 +1,7 @@
 """A policy that learns somewhere else, answering here."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
@@ -35,7 +35,8 @@ class MovedPolicy:
     weights: Mapping[str, Tensor]
     how: Mapping[str, Any]
     """The other keywords of `farm.generation.decode.decode`."""
-    dtype: Any = field(default=None)
+    dtype: Any
+    """torch's, of the weights."""
 
     @staticmethod
     def of(model: Any, path: str, how: Mapping[str, Any]) -> "MovedPolicy":

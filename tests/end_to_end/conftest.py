@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,6 +90,17 @@ def run_here(ray_session: None) -> Run:
         return Finished(path)
 
     return run
+
+
+def wait_for(
+    condition: Callable[[], bool], process: "subprocess.Popen[str]", deadline_s: float
+) -> None:
+    """Until the run has come so far; it must not end before."""
+    deadline = time.monotonic() + deadline_s
+    while not condition():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, "the run never came that far"
+        time.sleep(0.02)
 
 
 Start = Callable[..., "subprocess.Popen[str]"]

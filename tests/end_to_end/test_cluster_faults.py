@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ import pandas as pd
 import psutil
 import pytest
 
-from .conftest import REPOSITORY, SMOKE, Finished, run_folders
+from .conftest import REPOSITORY, SMOKE, Finished, run_folders, wait_for
 
 DEADLINE_S = 300.0
 CLUSTER = (
@@ -105,14 +104,6 @@ def _run(machines: Machines, runs: Path) -> "subprocess.Popen[str]":
     )  # fmt: skip
 
 
-def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the run never came that far"
-        time.sleep(0.02)
-
-
 def _steps(runs: Path) -> int:
     """How many steps PPO has logged in its partial folder."""
     logs = list((runs / "store" / "policy").glob("*.partial/metrics.jsonl"))
@@ -146,17 +137,17 @@ def test_run_that_loses_a_machine_and_every_kind_of_process_ends_as_an_undisturb
     assert process.wait(DEADLINE_S) == 0, process.communicate()[0]
 
     process = _run(machines, rough)
-    _wait_for(lambda: _steps(rough) >= 2, process)
+    wait_for(lambda: _steps(rough) >= 2, process, DEADLINE_S)
     judged = _judged(rough)
     machines.processes("ray::PoolWorker")[0].kill()
-    _wait_for(lambda: _steps(rough) >= 4, process)
+    wait_for(lambda: _steps(rough) >= 4, process, DEADLINE_S)
     machines.processes("ray::Worker")[-1].kill()
-    _wait_for(lambda: _steps(rough) >= 6, process)
+    wait_for(lambda: _steps(rough) >= 6, process, DEADLINE_S)
     process.send_signal(signal.SIGKILL)
     process.communicate()
 
     process = _run(machines, rough)
-    _wait_for(lambda: _steps(rough) >= 8, process)
+    wait_for(lambda: _steps(rough) >= 8, process, DEADLINE_S)
     machines.lose(machines.processes("ray::Worker")[-1])
     output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output

@@ -2,9 +2,7 @@
 
 import os
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
@@ -14,19 +12,11 @@ from filelock import FileLock
 from farm.errors import DataError
 from farm.stages.job import CHECKPOINT_STAGE
 
-from .conftest import Finished, Run, Start, run_folders
+from .conftest import Finished, Run, Start, run_folders, wait_for
 
 DEADLINE_S = 240.0
 STOPPED_WITHIN_S = 15.0
 """The promise is 5 s on an idle machine."""
-
-
-def _wait_for(condition: Callable[[], bool], process: "subprocess.Popen[str]") -> None:
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert process.poll() is None, process.communicate()[0]
-        assert time.monotonic() < deadline, "the run never came that far"
-        time.sleep(0.02)
 
 
 def _manifests(runs: Path) -> dict[str, int]:
@@ -50,14 +40,14 @@ def test_run_killed_in_two_stages_ends_as_if_nothing_had_happened(
 ) -> None:
     runs = tmp_path / "runs"
     process = start(runs)
-    _wait_for(lambda: any((runs / "store").glob("judgments/*.partial")), process)
+    wait_for(lambda: any((runs / "store").glob("judgments/*.partial")), process, DEADLINE_S)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     after_first = _manifests(runs)
     assert any(name.startswith("policy/") for name in after_first)
 
     process = start(runs)
-    _wait_for(lambda: _training(runs, 3), process)
+    wait_for(lambda: _training(runs, 3), process, DEADLINE_S)
     process.send_signal(signal.SIGKILL)
     process.communicate()
     after_second = _manifests(runs)
@@ -79,7 +69,11 @@ def test_ctrl_c_ends_all_processes_and_leaves_a_run_that_can_be_continued(
 ) -> None:
     runs = tmp_path / "runs"
     process = start(runs, "method=dpo")
-    _wait_for(lambda: any((runs / "store" / "policy").glob("*.partial/metrics.jsonl")), process)
+    wait_for(
+        lambda: any((runs / "store" / "policy").glob("*.partial/metrics.jsonl")),
+        process,
+        DEADLINE_S,
+    )
     driver = psutil.Process(process.pid)
     processes = [driver, *driver.children(recursive=True)]
     titles = " ".join(" ".join(one.cmdline()[:1]) for one in processes)
