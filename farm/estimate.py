@@ -6,7 +6,8 @@ from typing import Any
 
 from farm.config import build, unpaid
 from farm.data.records import make_pair
-from farm.pipeline import Pipeline, source_node
+from farm.learning import source_node
+from farm.pipeline import Pipeline
 from farm.protocols import RewardLearner
 from farm.settings import Settings
 from farm.stages.instructions import load_split

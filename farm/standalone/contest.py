@@ -10,7 +10,7 @@ from farm.config import build
 from farm.data.answers import AnswerSet, answered_by, read_answers
 from farm.data.files import FILE_TYPES
 from farm.errors import ConfigError, DataError, FarmError
-from farm.pipeline import source_node
+from farm.learning import source_node
 from farm.standalone.policies import Policy, find_policy
 from farm.standalone.settings import EvaluateSettings
 from farm.types import Instruction

@@ -8,7 +8,7 @@ import pytest
 from farm import run as farm_run
 from farm.config import build, cli, compose, plain
 from farm.data.records import last_user_text
-from farm.pipeline import source_node
+from farm.learning import source_node
 
 from .conftest import SMOKE
 
