@@ -16,7 +16,7 @@ from farm.context import Context, Follower
 from farm.models import load
 from farm.protocols import FloatArray
 from farm.training.kl_control import FixedKL
-from farm.training.ranks import Alone, Group, Ranks
+from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
 from farm.training.tuning import Full, LoRA
 from farm.types import Decoding, Inputs, Instruction, PolicyRef
 from methods.dpo import DPO
@@ -152,7 +152,21 @@ def exchange(rank: int, count: int, work: Path) -> None:
         asked.append(rank)
         return {"inside": ranks.gather(ranks.share(words)), "nested": ranks.once(lambda: rank)}
 
+    layer = torch.nn.Linear(6, 6, bias=False)
+    torch.nn.init.constant_(layer.weight, 2.0)
+    held = ShardingGroup().hold({"layer": layer})
+    held.compute(lambda: layer(torch.full((1, 6), rank + 1.0)).sum()).backward()
+    shard: Any = layer.weight
+    parts = {
+        "held": shard.to_local().numel(),
+        "gradients": shard.grad.full_tensor().unique().tolist(),
+        "gathered": held.gathered({"weight": shard, "step": 3}),
+        "rounds": [part.counts for part in held.rounds([[row] for row in range(rank)], 7)],
+    }
+    with held.whole():
+        parts["whole"] = layer.weight.numel()
     found = {
+        "parts": {**parts, "gathered": str(parts["gathered"]["weight"] is not None)},
         "mine": mine,
         "gathered": ranks.gather([word.upper() for word in mine]),
         "none": ranks.gather(ranks.share([])),

@@ -205,7 +205,7 @@ class OnPolicyLearner:
             ),
             inputs=inputs,
             tokenizer=tokenizer,
-            anchor=context.tuning.anchor(model, start.path, context.device),
+            anchor=context.tuning.anchor(model, start.path, context.device, context.ranks),
             networks=networks(
                 {"model": model, **self.modules(model, tokenizer, inputs)},
                 learning_rate=self.learning_rate,
@@ -248,10 +248,6 @@ class OnPolicyLearner:
 
     def answers(self, run: Run, others: "Sequence[PerToken]" = ()) -> Answered:
         """The step's answers, `answers_per_prompt` to each prompt drawn."""
-        with run.networks.holding.whole():
-            return self._answers(run, others)
-
-    def _answers(self, run: Run, others: "Sequence[PerToken]") -> Answered:
         from farm.generation.moved import Asked
         from farm.models import chat
         from farm.training.episodes import draw, observe, rollout
@@ -260,22 +256,24 @@ class OnPolicyLearner:
         each = self.answers_per_prompt
         drawn = draw(seed, len(run.prompts), (run.step - 1) * (n // each), n // each)
         rows = [row for row in drawn for _ in range(each)]
-        episodes = rollout(
-            run.networks.model,
-            run.start,
-            Asked(
-                [run.prompts[row] for row in rows],
-                [derive(seed, "rollout", run.step, slot) for slot in range(n)],
-            ),
-            run.context,
-            max_new_tokens=self.max_new_tokens,
-            stop_ids=chat.stop_ids(run.tokenizer),
-            pad_id=run.tokenizer.pad_token_id,
-            batch_size=self.rollout_batch_size,
+        asked = Asked(
+            [run.prompts[row] for row in rows],
+            [derive(seed, "rollout", run.step, slot) for slot in range(n)],
         )
+        with run.networks.holding.whole():
+            episodes = rollout(
+                run.networks.model,
+                run.start,
+                asked,
+                run.context,
+                max_new_tokens=self.max_new_tokens,
+                stop_ids=chat.stop_ids(run.tokenizer),
+                pad_id=run.tokenizer.pad_token_id,
+                batch_size=self.rollout_batch_size,
+            )
         with autocast_to(run.context.tuning.precision, run.context.device):
             observed = observe(
-                run.networks.model, run.anchor, episodes, run.context.ranks,
+                run.networks.model, run.anchor, episodes, run.networks.holding, run.context.ranks,
                 tokens_per_batch=self.tokens_per_batch, others=others,
             )  # fmt: skip
         texts = chat.decode_batch(run.tokenizer, episodes.responses)

@@ -70,4 +70,11 @@ def test_exchanges(tmp_path: Path) -> None:
         assert rank["none"] == []
         assert rank["sums"] == [[[6.0] * 3] * 2, 6]
         assert rank["once"] == {"inside": ["a", "b", "c", "d", "e", "f", "g"], "nested": 0}
+        assert rank["parts"]["held"] == 36 / 3
+        assert rank["parts"]["gradients"] == [1.0 + 2.0 + 3.0]
+        assert rank["parts"]["whole"] == 36
+    assert [rank["parts"]["gathered"] for rank in found] == ["True", "False", "False"]
+    assert [rank["parts"]["rounds"] for rank in found] == [
+        [False, False], [True, False], [True, True]
+    ]  # fmt: skip
     assert [rank["asked"] for rank in found] == [[0], [], []]
