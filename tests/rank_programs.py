@@ -71,13 +71,18 @@ def reward(start: PolicyRef, context: Context) -> None:
     BradleyTerry(**{**OFFLINE, "max_steps": 6}, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
 
 
+_OTHER: dict[type[Ranks], Callable[[], Ranks]] = {
+    Alone: Alone, Group: ShardingGroup, ShardingGroup: Group,
+}  # fmt: skip
+
+
 class Interrupted(Exception):
     """In place of a kill: all ranks stop at the same step."""
 
 
 def continued(program: Callable[[PolicyRef, Context], None]) -> Callable[..., None]:
     """The program with adapters, stopped in its fifth step and begun again from the state after its
-    fourth."""
+    fourth, which ranks that hold weights in the other way have left."""
 
     def stop(step: int, *_: object) -> None:
         if step == 5:
@@ -85,8 +90,9 @@ def continued(program: Callable[[PolicyRef, Context], None]) -> Callable[..., No
 
     def run(start: PolicyRef, context: Context) -> None:
         adapters = replace(context, tuning=LoRA(rank=4, alpha=8))
+        other = _OTHER[type(context.ranks)]()
         with suppress(Interrupted):
-            program(start, replace(adapters, on_progress=stop))
+            program(start, replace(adapters, ranks=other, on_progress=stop))
         program(start, adapters)
 
     run.__name__ = f"{program.__name__}_continued"
