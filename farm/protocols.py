@@ -133,6 +133,11 @@ class Tuning(Protocol):
         them is a function of the run's `seed`."""
         ...
 
+    def before_step(self, model: Any, optimizer: Any, step: int, *, seed: int) -> None:
+        """Called before the gradients of the optimiser's step number `step` (from 0) are computed,
+        with the model that `apply` returned and the run's seed."""
+        ...
+
     def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "Predictor":
         """The start policy for as long as `model`, which `apply` made of it, learns by `ranks`;
         `path` is the start's directory."""

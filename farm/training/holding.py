@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
 
+from farm.models.blocks import transformer_blocks
 from farm.training.ranks import Ranks
 
 T = TypeVar("T")
@@ -144,7 +145,7 @@ class Shards:
         mesh = init_device_mesh(device.type, (ranks.count,))
         self._modules, self._ranks = modules, ranks
         for module in modules.values():
-            for block in _blocks(module):
+            for block in transformer_blocks(module):
                 fully_shard(block, mesh=mesh, reshard_after_forward=True)
         self._root: Any = _Root(modules)
         fully_shard(self._root, mesh=mesh, reshard_after_forward=True)
@@ -215,14 +216,6 @@ class Shards:
     def end(self) -> None:
         """`whole` from now on."""
         self._gather()
-
-
-def _blocks(module: Any) -> list[Any]:
-    """The transformer blocks, as transformers names the classes that are not to be split."""
-    names = {
-        name for part in module.modules() for name in getattr(part, "_no_split_modules", None) or ()
-    }
-    return [part for part in module.modules() if type(part).__name__ in names]
 
 
 def _is_shard(value: Any) -> bool:

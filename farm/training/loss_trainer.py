@@ -19,7 +19,6 @@ from farm.context import Context
 from farm.training.batches import length_batches
 from farm.training.offline import LossLearner, LossOfRows
 from farm.training.precision import autocast_to
-from farm.training.ranks import Ranks
 from farm.training.trainer import CheckpointSave, HoldingTrainer, arguments, train
 
 
@@ -59,12 +58,11 @@ class LossTrainer(HoldingTrainer, Trainer):
         lengths: Sequence[int],
         tokens_per_batch: int,
         batch_size: int,
-        ranks: Ranks,
     ) -> None:
         super().__init__(model, args, train_dataset=list(range(len(lengths))), data_collator=list)
         self.names: dict[str, str] = {}
         self._losses, self._lengths, self._limit = losses, lengths, tokens_per_batch
-        self._batch_size, self.ranks = batch_size, ranks
+        self._batch_size = batch_size
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
     def create_optimizer(self, model: Any = None) -> Any:
@@ -78,11 +76,12 @@ class LossTrainer(HoldingTrainer, Trainer):
 
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
         """The batch's loss, its gradients accumulated, both over all ranks."""
+        self.begin_step()
         model.train()
         if isinstance(self._losses, BatchAware):
             with self.holding.whole(), self.compute_loss_context_manager():
                 self._losses.begin(model, inputs)
-        mine = self.ranks.share(sorted(inputs, key=self._lengths.__getitem__))
+        mine = self.context.ranks.share(sorted(inputs, key=self._lengths.__getitem__))
         batches = length_batches([self._lengths[row] for row in mine], self._limit)
         total = torch.zeros((), device=self.args.device)
         for part in self.holding.rounds([[mine[i] for i in batch] for batch in batches], inputs[0]):
@@ -94,7 +93,7 @@ class LossTrainer(HoldingTrainer, Trainer):
             for name, figures in found.metrics.items():
                 self._sums[name][0] += float(figures.sum()) * part.counts
                 self._sums[name][1] += figures.numel() * part.counts
-        self.ranks.add([total])
+        self.context.ranks.add([total])
         self.holding.add_gradients()
         return total
 
@@ -110,7 +109,7 @@ class LossTrainer(HoldingTrainer, Trainer):
 
     def _means(self) -> dict[str, float]:
         """Of the metrics, over all ranks: one may have had no row that has them all."""
-        everywhere = self.ranks.gather([dict(self._sums)])
+        everywhere = self.context.ranks.gather([dict(self._sums)])
         found: dict[str, tuple[float, float]] = {}
         for sums in everywhere:
             for name, (total, count) in sums.items():
@@ -152,7 +151,7 @@ def minimise(
         remove_unused_columns=False,
     )
     trainer = LossTrainer(
-        model, args, losses, lengths, learner.tokens_per_batch, learner.batch_size, context.ranks
+        model, args, losses, lengths, learner.tokens_per_batch, learner.batch_size
     )
     train(
         trainer,

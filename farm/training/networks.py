@@ -8,6 +8,8 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 from transformers import get_scheduler
 
+from farm.context import Context
+from farm.training.compute import weigh
 from farm.training.holding import Holding
 from farm.training.ranks import Ranks
 from farm.training.schedule import LearningRateSchedule
@@ -27,12 +29,18 @@ class Networks:
         """The policy."""
         return self.modules["model"]
 
+    def begin_step(self, context: Context) -> None:
+        """Before anything is computed for a step of the optimiser."""
+        steps = self.scheduler.last_epoch
+        context.tuning.before_step(self.model, self.optimizer, steps, seed=context.seed)
+
     def step(self, max_grad_norm: float) -> None:
         """Move along the gradients that all ranks have accumulated, and forget them."""
         parameters = self.optimizer.param_groups[0]["params"]
         self.holding.add_gradients()
         clip_grad_norm_(parameters, max_grad_norm)
         self.optimizer.step()
+        weigh([p for module in self.modules.values() for p in module.parameters()], self.optimizer)
         self.optimizer.zero_grad()
         self.scheduler.step()
 

@@ -302,6 +302,7 @@ class OnPolicyLearner:
         from farm.training.batches import length_batches
 
         ranks, holding = run.context.ranks, run.networks.holding
+        run.networks.begin_step(run.context)
         mine = ranks.share(sorted(rows, key=lengths.__getitem__))
         batches = length_batches([lengths[row] for row in mine], self.tokens_per_batch)
         sums: dict[str, float] = {}

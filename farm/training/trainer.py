@@ -20,9 +20,9 @@ from farm.checks import require
 from farm.context import Context
 from farm.seeds import derive
 from farm.training.batches import bucketed_order
+from farm.training.compute import weigh
 from farm.training.holding import Holding
 from farm.training.precision import in_bfloat16
-from farm.training.ranks import Ranks
 from farm.training.schedule import Schedule
 
 Save = Callable[[Path], None]
@@ -37,19 +37,27 @@ warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is depreca
 class HoldingTrainer:
     """Goes before a trainer in a class's bases: its model lies as the ranks hold it."""
 
-    ranks: Ranks
+    context: Context
     holding: Holding
     """From when the optimiser is made, after weights to resume from are loaded."""
 
     model: Any
     optimizer: Any
     lr_scheduler: Any
+    state: Any
 
     def create_optimizer(self, model: Any = None) -> Any:
         """Over the parameters as they are held."""
-        self.holding = self.ranks.hold({"model": self.model}, divide_by=self.gradients_divided_by)
+        self.holding = self.context.ranks.hold(
+            {"model": self.model}, divide_by=self.gradients_divided_by
+        )
         self.is_distributed_loading_by_transformers = self.holding.reduces  # no DDP around it then
         return super().create_optimizer(model)  # type: ignore[misc]
+
+    def begin_step(self) -> None:
+        """Before anything is computed for a step."""
+        context, step = self.context, self.state.global_step
+        context.tuning.before_step(self.model, self.optimizer, step, seed=context.seed)
 
     @property
     def gradients_divided_by(self) -> float:
@@ -58,12 +66,12 @@ class HoldingTrainer:
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         whole = self.holding.gathered(self.model.state_dict())
-        if self.ranks.rank == 0:
+        if self.context.ranks.rank == 0:
             super()._save(output_dir, whole)  # type: ignore[misc]
 
     def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
         state = self.holding.gathered(self.optimizer.state_dict())
-        if self.ranks.rank == 0:
+        if self.context.ranks.rank == 0:
             torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
             torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
 
@@ -89,7 +97,12 @@ class TokenIdTrainer(HoldingTrainer):
     @property
     def gradients_divided_by(self) -> float:
         """Their losses are multiplied by the number of ranks."""
-        return self.ranks.count
+        return self.context.ranks.count
+
+    def training_step(self, *arguments: Any, **settings: Any) -> Any:
+        """As it is, begun as the tuning wants it."""
+        self.begin_step()
+        return super().training_step(*arguments, **settings)  # type: ignore[misc]
 
     def compute_loss(self, model: Any, *arguments: Any, **settings: Any) -> Any:
         """As it is, its weights there."""
@@ -176,7 +189,7 @@ def train(
     `checkpoint_every` is not None, those in between.
     """
     args = trainer.args
-    trainer.ranks = context.ranks
+    trainer.context = context
     trainer.order = bucketed_order(
         lengths,
         batch_size=args.train_batch_size * args.world_size,
@@ -185,6 +198,7 @@ def train(
     )
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reports(context, names))
+    trainer.add_callback(_Weighing())
     if checkpoint is not None:
         trainer.add_callback(_Checkpoints(trainer, context, checkpoint, checkpoint_every))
     state = _last_complete(_resume_folder(context))
@@ -227,6 +241,15 @@ class _Reports(TrainerCallback):
         if state.is_world_process_zero:
             folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
             (folder / _COMPLETE).touch()
+
+
+class _Weighing(TrainerCallback):
+    """Each step's memory, to the meter."""
+
+    def on_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any, optimizer: Any, **_: Any
+    ) -> None:
+        weigh(list(model.parameters()), optimizer)
 
 
 class _Checkpoints(TrainerCallback):
