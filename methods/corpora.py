@@ -129,7 +129,7 @@ class Mixture:
         _check_share("corpus.original_share", self.original_share)
 
     def _mixed(self, documents: Documents, library: Library, seed: int, draw: int) -> Documents:
-        """A pass like `documents`. Those of the original distribution are the same in every draw."""
+        """A pass like `documents`; what is of the original distribution is so in every draw."""
         size = _tokens(documents)
         wanted, known = self.original_share * size, _tokens(library.original)
         if wanted > known:

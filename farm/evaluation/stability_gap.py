@@ -82,10 +82,13 @@ def _area_below(steps: FloatArray, below: FloatArray) -> float:
     return float((np.where(crosses, triangle, trapezium) * np.diff(steps)).sum())
 
 
-def relative_updates(weights: Mapping[str, FloatArray], start: Mapping[str, FloatArray]) -> FloatArray:
+def relative_updates(
+    weights: Mapping[str, FloatArray], start: Mapping[str, FloatArray]
+) -> FloatArray:
     """How far each of a transformer's blocks has moved, the first one first: |w - w_0| / |w_0| of a
     weight matrix or vector (Euclidean norms), averaged over those of the block. Weights that
-    belong to no block, and those that were 0, are left out. Raises `DataError` where no weight does."""
+    belong to no block, and those that were 0, are left out. Raises `DataError` where none is
+    left."""
     of_blocks: dict[int, list[float]] = {}
     for name, before in start.items():
         block = _BLOCK.search(name)

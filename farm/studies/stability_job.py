@@ -102,7 +102,9 @@ def measure(variants: Variants[Cell], study: StabilityStudy) -> Measured:
         for name in study.variants:
             cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
             items = pd.read_parquet(cell.skills.path / "items.parquet")
-            scores = items.groupby(["step", "source"])["score"].agg(score="mean", instructions="size")
+            scores = items.groupby(["step", "source"])["score"].agg(
+                score="mean", instructions="size"
+            )
             skills.append(scores.reset_index().assign(**of))
             readings.append(pd.read_parquet(cell.skills.path / "steps.parquet").assign(**of))
             trained = cell.pipeline.policy.manifest["results"]

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.checks import require_at_least
-from farm.errors import ConfigError
 from farm.protocols import TextSource
 from farm.studies.settings import check_seeds, check_variants
 

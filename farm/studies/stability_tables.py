@@ -32,9 +32,7 @@ def stability_tables(measured: Measured, baseline: str) -> dict[str, "pd.DataFra
         "gaps": over_seeds(per_seed, ["variant", "source"], FIGURES),
         "differences": differences(per_seed, baseline, ["source"], COMPARED),
         "curves": over_seeds(skills, ["variant", "source", "step"], ["score"]),
-        "readings": over_seeds(
-            readings.assign(bottom_to_top=ratio), ["variant", "step"], READINGS
-        ),
+        "readings": over_seeds(readings.assign(bottom_to_top=ratio), ["variant", "step"], READINGS),
         "costs": costs[["flops", "wall_s"]].mean().assign(seeds=costs.size()).reset_index(),
     }
 
