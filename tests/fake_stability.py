@@ -28,7 +28,12 @@ def study(seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> StabilityStudy:
     """The settings."""
     variants = {name: [f"method.learning_rate={n + 1}"] for n, name in enumerate(DEPTHS)}
     return StabilityStudy(
-        seeds=seeds, variants=variants, baseline=BASELINE, texts=NoTexts(), temperature=0.0, blocks=1
+        seeds=seeds,
+        variants=variants,
+        baseline=BASELINE,
+        texts=NoTexts(),
+        temperature=0.0,
+        blocks=1,
     )
 
 

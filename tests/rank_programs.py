@@ -17,6 +17,8 @@ from farm.training.kl_control import FixedKL
 from farm.training.ranks import Alone, Group, Ranks
 from farm.training.tuning import Full
 from farm.types import Decoding, Inputs, Instruction, PolicyRef
+from methods.continual_pretraining import ContinualPretraining
+from methods.corpora import RedrawnMixture
 from methods.dpo import DPO
 from methods.kto import KTO
 from methods.ppo import PPO
@@ -63,13 +65,23 @@ def sft(start: PolicyRef, context: Context) -> None:
     )  # type: ignore[arg-type]
 
 
+def continual_pretraining(start: PolicyRef, context: Context) -> None:
+    """Some steps on a redrawn mixture."""
+    asked = toy.instructions(60)
+    ContinualPretraining(
+        **{**OFFLINE, "max_steps": 6}, corpus=RedrawnMixture(original_share=0.5)
+    ).fit(start, Inputs(text=[i.messages[0].content for i in asked], demonstrations=asked), context)  # type: ignore[arg-type]
+
+
 def reward(start: PolicyRef, context: Context) -> None:
     """Some steps, and held-out labels."""
     labels = toy.labelled(toy.instructions(60))
     BradleyTerry(**{**OFFLINE, "max_steps": 6}, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
 
 
-PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (sft, ppo, dpo, kto, reward)
+PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (
+    sft, ppo, dpo, kto, reward, continual_pretraining,
+)  # fmt: skip
 
 
 def in_float64() -> None:

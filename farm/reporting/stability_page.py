@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -33,6 +34,8 @@ Tables = Mapping[str, pd.DataFrame]
 
 _VARIANT = {"variant": "Variant"}
 _FLOP = 1e12
+_ROW_IN = 0.38
+"""Height of a variant in the figure of depths."""
 _ENDS = {"depth": "less deep", "end": "higher at the end"}
 
 
@@ -46,10 +49,15 @@ def write_stability(folder: Path, tables: Tables, baseline: str) -> list[Path]:
         "the new domain, over training steps; means over seeds with 95 % intervals",
         curves_figure(tables),
     )
+    depths = Drawn(
+        "depths",
+        "How far each skill falls below its start; means over seeds with 95 % intervals",
+        depths_figure(tables),
+    )
     gap_layouts = [gaps(tables, source) for source in sources(tables)]
     compared = [differences(tables, baseline, source) for source in sources(tables)]
     sections = [
-        Section("gaps", "Skills", [drawn], gap_layouts),
+        Section("gaps", "Skills", [drawn, depths], gap_layouts),
         Section("differences", f"Against {baseline}", [], compared),
         Section("readings", "Text and weights", [], [readings(tables), costs(tables)]),
     ]
@@ -82,8 +90,8 @@ def gaps(tables: Tables, source: str) -> Layout:
     return Layout(
         f"Skill: {source}",
         f"Right answers to instructions from {source}, means over {seeds} seeds with 95 % "
-        "intervals by Student's t. Depth: the lowest score less the first. Back: seeds that come back to "
-        "the first score, and the step at which these do. Area: below the first score.",
+        "intervals by Student's t. Depth: the lowest score less the first. Back: seeds that come "
+        "back to the first score, and the step at which these do. Area: below the first score.",
         _VARIANT,
         [
             Column("Start", "%", "start", 1),
@@ -184,6 +192,30 @@ def curves_figure(tables: Tables) -> Figure:
     return drawn
 
 
+def depths_figure(tables: Tables) -> Figure:
+    """A line per variant, a marker with its interval for each source: how far skill falls."""
+    frame = tables["gaps"]
+    names = frame["variant"].unique().tolist()
+    places = np.arange(len(names))[::-1]
+    with mpl.rc_context(plots.STYLE):
+        size = (2 * plots.WIDTH_IN, 1.3 + _ROW_IN * len(names))
+        drawn = Figure(figsize=size, layout="constrained")
+        axes = drawn.subplots()
+        axes.axvline(0, color=plots.INK, linewidth=0.8)
+        for number, source in enumerate(sources(tables)):
+            rows = frame[frame["source"] == source].set_index("variant").loc[names]
+            mean, low, high = (rows[f"depth{end}"] for end in ("", "_low", "_high"))
+            axes.errorbar(
+                mean, places - 0.2 * number, xerr=np.stack([mean - low, high - mean]),
+                fmt="oDs^"[number % 4], color=plots.SERIES_COLOURS[number], label=source,
+                markersize=4, elinewidth=0.9,
+            )  # fmt: skip
+        axes.set_yticks(places, names)
+        axes.set_xlabel("Lowest score less the first (points)")
+        plots.legend(drawn, axes)
+    return drawn
+
+
 def _draw_variants(axes: Axes, frame: pd.DataFrame, column: str) -> None:
     for place, (variant, rows) in enumerate(frame.groupby("variant", sort=False)):
         colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
@@ -209,8 +241,8 @@ def _gap(tables: Tables, baseline: str, source: str) -> str:
         )
     return (
         f"{baseline} falls from {figure(row, 'start', 1)} %, at its lowest (around step "
-        f"{row['bottom']:.0f}) by {figure(row, 'depth', 1)} points, comes back in {row['recovered']:.0f} % of the "
-        f"seeds, and ends at {figure(row, 'end', 1)} %."
+        f"{row['bottom']:.0f}) by {figure(row, 'depth', 1)} points, comes back in "
+        f"{row['recovered']:.0f} % of the seeds, and ends at {figure(row, 'end', 1)} %."
     )
 
 

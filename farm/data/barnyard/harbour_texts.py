@@ -1,6 +1,6 @@
 """What is written at the harbour: raw text of a new domain, good and bad.
 
-A log holds orders with what was done about them, a letter says who saw and sold what. Bad documents
+A log holds an order with what was done about it, a letter says who saw and sold what. Bad documents
 are either of the two with half of their words exchanged for others.
 """
 
@@ -15,8 +15,8 @@ from farm.errors import ConfigError
 from farm.seeds import generator
 
 DIFFICULTIES = 3
-_ENTRIES = 2
-"""Orders of a log, sentences of a letter."""
+_SENTENCES = 2
+"""Of a letter."""
 _EXCHANGED = 0.5
 """Share of a bad document's words."""
 
@@ -67,11 +67,11 @@ class HarbourTexts:
         return [across(self._document(dice)) for _ in range(self._documents)]
 
     def _document(self, dice: Dice) -> str:
-        write = self._entry if dice.uniform() < self._logs else _sentence
-        text = " ".join(write(dice) for _ in range(_ENTRIES))
+        write = self._log if dice.uniform() < self._logs else _letter
+        text = write(dice)
         return _spoilt(text, dice) if dice.uniform() < self._bad else text
 
-    def _entry(self, dice: Dice) -> str:
+    def _log(self, dice: Dice) -> str:
         """An order and its right answer."""
         order = next(self._orders(dice))
         reading = read(order)
@@ -85,6 +85,10 @@ class HarbourTexts:
             order = dice.pick(self._families).draw(dice, int(dice.uniform() * DIFFICULTIES))
             if place(order) >= RESERVED and across(order) != order:
                 yield order
+
+
+def _letter(dice: Dice) -> str:
+    return " ".join(_sentence(dice) for _ in range(_SENTENCES))
 
 
 def _sentence(dice: Dice) -> str:
