@@ -1,8 +1,9 @@
 """Continual pre-training on raw text, and the stability gap (Guo et al. 2024, arXiv 2406.14833).
 
-Maximises sum_t log p(x_t | x_<t) over documents laid end to end and cut into windows, as models are
-pre-trained; `method.corpus` says which documents, pass by pass (`methods.corpora`). Conversations
-are documents like others, learned from their first token to their last.
+Maximises sum_t log p(x_t | x_<t) over windows of documents laid end to end, as models are
+pre-trained; a document sees nothing of those in front of it. `method.corpus` says which documents,
+pass by pass (`methods.corpora`). Conversations are documents like others, learned from their first
+token to their last.
 The paper used AdamW with weight decay 0.01, cosine with warm-up 0.1, windows of 2,048 tokens, and
 learning rate 3e-5 for 3 B parameters, 3e-4 for 1.1 B; the defaults here suit a model a thousand
 times smaller.
@@ -19,7 +20,7 @@ from farm.errors import DataError
 from farm.protocols import TextSource
 from farm.training.offline import LossLearner, learn_policy
 from farm.types import Inputs, Instruction, Need, PolicyRef
-from methods.corpora import Corpus, Documents, FullPass, Library, stream
+from methods.corpora import Corpus, Documents, FullPass, Library, windows
 
 if TYPE_CHECKING:
     from farm.context import Context
@@ -70,18 +71,22 @@ class ContinualPretraining(LossLearner):
         from farm.models.load import load_policy, load_tokenizer
 
         tokenizer = load_tokenizer(start.path)
-        windows = self._windows(self._library(tokenizer, inputs), context)
+        rows = self._windows(self._library(tokenizer, inputs), context)
         model = load_policy(start.path, context.device)
         learn_policy(
             self,
             context.tuning.apply(model, seed=context.seed),
             tokenizer,
-            lambda model, rows: window_losses(model, [windows[row] for row in rows]),
-            [len(window) for window in windows],
+            lambda model, batch: window_losses(model, [rows[row] for row in batch]),
+            [self._window_tokens] * len(rows),
             context,
             checkpoint_every=self.checkpoint_every,
-            order=range(len(windows)),  # the stream's own
+            order=range(len(rows)),  # as they were drawn
         )
+
+    @property
+    def _window_tokens(self) -> int:
+        return self.window_tokens or self.max_prompt_tokens + self.max_new_tokens
 
     def _library(self, tokenizer: Any, inputs: Inputs) -> Library:
         from farm.models.chat import documents_ids
@@ -113,9 +118,9 @@ class ContinualPretraining(LossLearner):
         )
         return [example.input_ids for example in examples]
 
-    def _windows(self, library: Library, context: "Context") -> list[list[int]]:
+    def _windows(self, library: Library, context: "Context") -> list[Documents]:
         """Those of all steps, in their order."""
-        size = self.window_tokens or self.max_prompt_tokens + self.max_new_tokens
+        size = self._window_tokens
         passes = self.corpus.passes(library, seed=context.seed)
         first = next(passes)
         tokens = sum(map(len, first))
@@ -123,14 +128,20 @@ class ContinualPretraining(LossLearner):
         read = {"documents_per_pass": len(first), "tokens_per_pass": tokens}
         learned = steps * self.batch_size * size
         context.keep("corpus.json", json.dumps({**read, "tokens": learned}))
-        ids = stream(chain([first], passes), seed=context.seed)
-        return [list(islice(ids, size)) for _ in range(steps * self.batch_size)]
+        every = windows(chain([first], passes), size, seed=context.seed)
+        return list(islice(every, steps * self.batch_size))
 
 
-def window_losses(model: Any, windows: Documents) -> "RowLosses":
-    """-log p of each window's tokens but the first, whose mean is a window's loss."""
+def window_losses(model: Any, windows: Sequence[Documents]) -> "RowLosses":
+    """The mean of -log p over the tokens of each window's documents but the first of each."""
+    import torch
+
     from farm.training.answer_logprobs import answer_logprobs
     from farm.training.loss_trainer import RowLosses
 
-    found = answer_logprobs(model, [row[:1] for row in windows], [row[1:] for row in windows])
-    return RowLosses(-found.sums_B / found.tokens_B, {"entropy": found.entropies_N})
+    parts = [(n, ids) for n, window in enumerate(windows) for ids in window if len(ids) > 1]
+    found = answer_logprobs(model, [ids[:1] for _, ids in parts], [ids[1:] for _, ids in parts])
+    of_B = torch.tensor([n for n, _ in parts], device=found.sums_B.device)
+    sums_W = found.sums_B.new_zeros(len(windows)).index_add(0, of_B, found.sums_B)
+    tokens_W = found.tokens_B.new_zeros(len(windows)).index_add(0, of_B, found.tokens_B)
+    return RowLosses(-sums_W / tokens_W.clamp(min=1), {"entropy": found.entropies_N})

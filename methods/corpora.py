@@ -164,11 +164,25 @@ class RedrawnMixture(Mixture):
             yield self._mixed(documents, library, seed, draw)
 
 
-def stream(passes: Iterator[Documents], *, seed: int) -> Iterator[int]:
-    """Token after token, each pass's documents in a random order."""
+def windows(passes: Iterator[Documents], size: int, *, seed: int) -> Iterator[Documents]:
+    """Windows of `size` tokens, of documents and of what did not fit into the window before; each
+    pass's documents in a random order."""
+    window: list[Sequence[int]] = []
+    room = size
+    for document in _shuffled(passes, seed):
+        rest = document
+        while rest:
+            window.append(rest[:room])
+            rest, room = rest[room:], room - len(window[-1])
+            if not room:
+                yield window
+                window, room = [], size
+
+
+def _shuffled(passes: Iterator[Documents], seed: int) -> Iterator[Sequence[int]]:
     for number, documents in enumerate(passes):
         for place in generator(seed, "pass", number).permutation(len(documents)):
-            yield from documents[place]
+            yield documents[place]
 
 
 def _check_share(key: str, share: float) -> None:

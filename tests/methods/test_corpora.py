@@ -15,7 +15,7 @@ from methods.corpora import (
     QualitySubset,
     RedrawnMixture,
     Subset,
-    stream,
+    windows,
 )
 
 NEW = [[i, 500, 501] for i in range(60)]
@@ -92,14 +92,21 @@ def test_too_little_of_the_original_distribution_is_said() -> None:
         passes(FixedMixture(original_share=0.5), 1, LIBRARY._replace(original=OLD[:2]))
 
 
-def test_a_stream_is_pass_after_pass_each_in_another_order() -> None:
-    found = list(islice(stream(FullPass().passes(LIBRARY, seed=4), seed=4), 2 * tokens(NEW)))
-    one, other = found[: tokens(NEW)], found[tokens(NEW) :]
+def test_windows_are_full_and_hold_pass_after_pass_each_in_another_order() -> None:
+    def drawn() -> list[list[list[int]]]:
+        every = windows(FullPass().passes(LIBRARY, seed=4), 20, seed=4)
+        return [list(map(list, window)) for window in islice(every, 18)]
+
+    found = drawn()
+    assert all(tokens(window) == 20 for window in found)
+    ids = [i for window in found for part in window for i in part]
+    one, other = ids[: tokens(NEW)], ids[tokens(NEW) :]
     assert sorted(one) == sorted(other) == sorted(i for document in NEW for i in document)
     assert one != other
-    assert all(one[i + 1] == 500 for i in range(0, len(one), 3))  # documents stay whole
-    again = stream(FullPass().passes(LIBRARY, seed=4), seed=4)
-    assert list(islice(again, len(found))) == found
+    assert all(one[i + 1] == 500 for i in range(0, len(one), 3))  # laid end to end
+    assert [len(part) for part in found[0]] == [3] * 6 + [2]
+    assert [len(part) for part in found[1]] == [1] + [3] * 6 + [1]  # what did not fit comes first
+    assert drawn() == found
 
 
 @pytest.mark.parametrize(
