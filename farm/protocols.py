@@ -44,6 +44,15 @@ class InstructionSource(Protocol):
 
 
 @runtime_checkable
+class TextSource(Protocol):
+    """Where raw text comes from."""
+
+    def texts(self) -> Sequence[str]:
+        """Documents, none of them empty. Raises `DataError` on malformed input."""
+        ...
+
+
+@runtime_checkable
 class ModelSource(Protocol):
     """Where the first policy comes from."""
 

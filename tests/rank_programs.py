@@ -17,8 +17,10 @@ from farm.models import load
 from farm.protocols import FloatArray
 from farm.training.kl_control import FixedKL
 from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
-from farm.training.tuning import Full, LoRA
+from farm.training.tuning import LISA, Full, LoRA
 from farm.types import Decoding, Inputs, Instruction, PolicyRef
+from methods.continual_pretraining import ContinualPretraining
+from methods.corpora import RedrawnMixture
 from methods.dpo import DPO
 from methods.kto import KTO
 from methods.ppo import PPO
@@ -63,6 +65,14 @@ def sft(start: PolicyRef, context: Context) -> None:
     SFT(**{**OFFLINE, "max_steps": 6}).fit(
         start, Inputs(demonstrations=toy.instructions(60)), context
     )  # type: ignore[arg-type]
+
+
+def continual_pretraining(start: PolicyRef, context: Context) -> None:
+    """Some steps on a redrawn mixture."""
+    asked = toy.instructions(60)
+    ContinualPretraining(
+        **{**OFFLINE, "max_steps": 6}, corpus=RedrawnMixture(original_share=0.5)
+    ).fit(start, Inputs(text=[i.messages[0].content for i in asked], demonstrations=asked), context)  # type: ignore[arg-type]
 
 
 def reward(start: PolicyRef, context: Context) -> None:
@@ -116,8 +126,19 @@ def short_dpo(start: PolicyRef, context: Context) -> None:
     learner.fit(start, Inputs(judgments=labels), context)
 
 
+def in_turns(program: Callable[[PolicyRef, Context], None]) -> Callable[..., None]:
+    """The program, one block learning at a time."""
+
+    def run(start: PolicyRef, context: Context) -> None:
+        program(start, replace(context, tuning=LISA(blocks=1, every=2)))
+
+    run.__name__ = f"{program.__name__}_in_turns"
+    return run
+
+
 PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (
-    sft, ppo, dpo, kto, reward, continued(short_ppo), continued(short_dpo)
+    sft, in_turns(sft), ppo, dpo, kto, reward, continual_pretraining,
+    continued(short_ppo), continued(short_dpo), in_turns(short_ppo),
 )  # fmt: skip
 
 
@@ -137,7 +158,7 @@ def train_all(rank: int, count: int, start: str, work: Path, group: type[Group] 
     ranks = _ranks(rank, count, work, group)
     policy = PolicyRef(start, Decoding(1.0, toy.LIMITS["max_new_tokens"]))
     for program in PROGRAMS:
-        if program is not sft:
+        if "sft" not in program.__name__:
             in_float64()
         folder = work / program.__name__
         folder.mkdir(exist_ok=True)

@@ -139,14 +139,16 @@ def minimise(
     *,
     checkpoint: CheckpointSave | None = None,
     checkpoint_every: int | None = None,
+    order: Sequence[int] | None = None,
 ) -> None:
     """Train `model` on rows of these `lengths` (tokens) as `learner` says; see
-    `farm.training.trainer.train` for the checkpoints."""
+    `farm.training.trainer.train` for the checkpoints. `order` has the rows of all batches, one
+    after the other, where the learner has its own; None: shuffled passes, as `learner` says."""
     args = arguments(
         TrainingArguments,
         learner,
         context,
-        steps=learner.steps(len(lengths)),
+        steps=learner.steps(len(lengths)) if order is None else len(order) // learner.batch_size,
         resume_every=learner.resume_every,
         remove_unused_columns=False,
     )
@@ -160,4 +162,5 @@ def minimise(
         names=trainer.names,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
+        order=order,
     )

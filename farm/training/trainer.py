@@ -181,21 +181,25 @@ def train(
     names: Mapping[str, str],
     checkpoint: CheckpointSave | None = None,
     checkpoint_every: int | None = None,
+    order: Sequence[int] | None = None,
 ) -> None:
     """Run `trainer` to its end, from the last complete resume state if there is one.
 
     `lengths` are the rows' lengths in tokens, `names` maps TRL's metrics to ours, and
     `checkpoint(model, path)` saves a policy for evaluation: the last one and, where
-    `checkpoint_every` is not None, those in between.
+    `checkpoint_every` is not None, those in between. `order` has the rows of all batches; None:
+    `bucketed_order`'s.
     """
     args = trainer.args
     trainer.context = context
-    trainer.order = bucketed_order(
-        lengths,
-        batch_size=args.train_batch_size * args.world_size,
-        steps=args.max_steps,
-        seed=context.seed,
-    )
+    if order is None:
+        order = bucketed_order(
+            lengths,
+            batch_size=args.train_batch_size * args.world_size,
+            steps=args.max_steps,
+            seed=context.seed,
+        )
+    trainer.order = list(order)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reports(context, names))
     trainer.add_callback(_Weighing())
