@@ -9,7 +9,7 @@ Efficiency is the rate over the number of actors times the rate of one.
 
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from farm.data.records import chunks
 from farm.generation.sampler import FarmSampler
 from farm.models.fresh import FreshLlama
 from farm.models.tokenizers import WordLevel
-from farm.pool import start_pool
+from farm.pool import Pool, start_pool
 from farm.protocols import FloatArray
 from farm.scorers.pooled import pooled_scores
 from farm.types import Decoding, Instruction, PolicyRef
@@ -49,7 +49,7 @@ def main() -> None:
         ).load()["unlabeled"]
     )
     with tempfile.TemporaryDirectory() as folder:
-        policy = _policy(Path(folder))
+        policy = policy_of(Path(folder))
         sampler = FarmSampler(policy, 256, LIMITS["max_prompt_tokens"], "cpu")
         _table("sampling", (1, 2, 4), lambda pool: _sample(pool, sampler, rows))
     scored = rows * 16
@@ -57,7 +57,8 @@ def main() -> None:
     ray.shutdown()
 
 
-def _policy(folder: Path) -> PolicyRef:
+def policy_of(folder: Path) -> PolicyRef:
+    """Small and untrained, made in the folder."""
     texts = Barnyard(
         sft=2000, preference=0, unlabeled=0, validation=0, evaluation=0, held_out=0
     ).load()["sft"]
@@ -68,28 +69,44 @@ def _policy(folder: Path) -> PolicyRef:
     return PolicyRef(fresh.build(texts, folder, seed=0), Decoding(1.0, LIMITS["max_new_tokens"]))
 
 
-def _sample(pool, sampler: FarmSampler, rows: list[Instruction]) -> int:  # type: ignore[no-untyped-def]
+def _sample(pool: Pool, sampler: FarmSampler, rows: list[Instruction]) -> int:
     draw = partial(sampler.sample, n=1, seed=0)
     return sum(len(found) for found in pool.map(draw, list(chunks(rows, 256))))
 
 
-def _score(pool, rows: list[Instruction]) -> int:  # type: ignore[no-untyped-def]
+def _score(pool: Pool, rows: list[Instruction]) -> int:
     return len(pooled_scores(WaitingScorer(), pool, rows, [""] * len(rows)))
 
 
-def _table(title: str, counts: Sequence[int], work) -> None:  # type: ignore[no-untyped-def]
-    print(f"| {title}: actors | answers/s | efficiency |\n| ---: | ---: | ---: |")
-    one = 0.0
+def _table(title: str, counts: Sequence[int], work: Callable[[Pool], int]) -> None:
+    rates = {}
     for count in counts:
-        pool = start_pool(
-            count, gpus=0, restarts=0, timeout_s=300, start_timeout_s=120, key="cluster.samplers"
-        )
-        work(pool)  # models load
-        began = time.perf_counter()
-        rate = work(pool) / (time.perf_counter() - began)
+        pool = pool_of(count)
+        rates[count] = rate_of(work, pool)
         pool.stop()
-        one = one or rate
-        print(f"| {count} | {rate:.0f} | {rate / (count * one):.2f} |", flush=True)
+    print_table(title, "answers", rates)
+
+
+def pool_of(count: int) -> Pool:
+    """So many actors; with 0, the one who asks."""
+    return start_pool(
+        count, gpus=0, restarts=0, timeout_s=300, start_timeout_s=300, key="cluster.samplers"
+    )
+
+
+def rate_of(work: Callable[[Pool], int], pool: Pool) -> float:
+    """What `work(pool)`, which returns how much it did, does in a second."""
+    work(pool)  # models load
+    began = time.perf_counter()
+    return work(pool) / (time.perf_counter() - began)
+
+
+def print_table(title: str, unit: str, rates: Mapping[int, float]) -> None:
+    """Rates by the number of actors, against that of one."""
+    print(f"| {title}: actors | {unit}/s | efficiency |\n| ---: | ---: | ---: |")
+    for count, rate in rates.items():
+        efficiency = f"{rate / (count * rates[1]):.2f}" if count else "-"
+        print(f"| {count} | {rate:.0f} | {efficiency} |", flush=True)
 
 
 if __name__ == "__main__":
