@@ -20,7 +20,7 @@ from farm.errors import ClusterError, FarmError
 T = TypeVar("T")
 R = TypeVar("R")
 
-_PIECE = 256
+_PIECE = 64
 """Rows that are done together."""
 
 

@@ -9,7 +9,7 @@ Efficiency is the rate over the number of actors times the rate of one.
 
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -20,7 +20,7 @@ from farm.data.records import chunks
 from farm.generation.sampler import FarmSampler
 from farm.models.fresh import FreshLlama
 from farm.models.tokenizers import WordLevel
-from farm.pool import Pool, start_pool
+from farm.pool import start_pool
 from farm.protocols import FloatArray
 from farm.scorers.pooled import pooled_scores
 from farm.types import Decoding, Instruction, PolicyRef
@@ -69,44 +69,28 @@ def policy_of(folder: Path) -> PolicyRef:
     return PolicyRef(fresh.build(texts, folder, seed=0), Decoding(1.0, LIMITS["max_new_tokens"]))
 
 
-def _sample(pool: Pool, sampler: FarmSampler, rows: list[Instruction]) -> int:
+def _sample(pool, sampler: FarmSampler, rows: list[Instruction]) -> int:  # type: ignore[no-untyped-def]
     draw = partial(sampler.sample, n=1, seed=0)
     return sum(len(found) for found in pool.map(draw, list(chunks(rows, 256))))
 
 
-def _score(pool: Pool, rows: list[Instruction]) -> int:
+def _score(pool, rows: list[Instruction]) -> int:  # type: ignore[no-untyped-def]
     return len(pooled_scores(WaitingScorer(), pool, rows, [""] * len(rows)))
 
 
-def _table(title: str, counts: Sequence[int], work: Callable[[Pool], int]) -> None:
-    rates = {}
+def _table(title: str, counts: Sequence[int], work) -> None:  # type: ignore[no-untyped-def]
+    print(f"| {title}: actors | answers/s | efficiency |\n| ---: | ---: | ---: |")
+    one = 0.0
     for count in counts:
-        pool = pool_of(count)
-        rates[count] = rate_of(work, pool)
+        pool = start_pool(
+            count, gpus=0, restarts=0, timeout_s=300, start_timeout_s=120, key="cluster.samplers"
+        )
+        work(pool)  # models load
+        began = time.perf_counter()
+        rate = work(pool) / (time.perf_counter() - began)
         pool.stop()
-    print_table(title, "answers", rates)
-
-
-def pool_of(count: int) -> Pool:
-    """So many actors; with 0, the one who asks."""
-    return start_pool(
-        count, gpus=0, restarts=0, timeout_s=300, start_timeout_s=300, key="cluster.samplers"
-    )
-
-
-def rate_of(work: Callable[[Pool], int], pool: Pool) -> float:
-    """What `work(pool)`, which returns how much it did, does in a second."""
-    work(pool)  # models load
-    began = time.perf_counter()
-    return work(pool) / (time.perf_counter() - began)
-
-
-def print_table(title: str, unit: str, rates: Mapping[int, float]) -> None:
-    """Rates by the number of actors, against that of one."""
-    print(f"| {title}: actors | {unit}/s | efficiency |\n| ---: | ---: | ---: |")
-    for count, rate in rates.items():
-        efficiency = f"{rate / (count * rates[1]):.2f}" if count else "-"
-        print(f"| {count} | {rate:.0f} | {efficiency} |", flush=True)
+        one = one or rate
+        print(f"| {count} | {rate:.0f} | {rate / (count * one):.2f} |", flush=True)
 
 
 if __name__ == "__main__":
