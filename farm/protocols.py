@@ -72,7 +72,8 @@ class Annotator(Protocol):
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """One judgment per pair, in the pairs' order and orientation.
 
-        The same `draw` gives the same verdicts, another a fresh sample of the same annotator.
+        The same `draw` gives the same verdicts, another a fresh sample of the same annotator. One
+        that computes long may hand its work out (`farm.pool.in_pieces`).
         """
         ...
 

@@ -103,7 +103,7 @@ class ClusterSettings:
     """Actors that draw answers; with 0, learners do."""
     gpus_per_sampler: float
     scorers: int
-    """Actors that score answers; with 0, learners do."""
+    """Actors that score answers and help annotators that compute; with 0, learners do."""
     gpus_per_scorer: float
     grows: bool
     """Whether machines are added on demand, so that what finds no room is waited for."""

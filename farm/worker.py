@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any, NamedTuple
 
 from farm.artifacts import holding_work
+from farm.pool import helped_by
 from farm.stages.job import Job
 from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
 
@@ -117,7 +118,8 @@ class Worker:
         torch.set_num_threads(self._threads)
         self._progress = Progress()
         ranks = self._ranks if job.together else Alone()
-        with holding_work(job.work) if ranks.rank == 0 else nullcontext():
+        holding = holding_work(job.work) if ranks.rank == 0 else nullcontext()
+        with holding, helped_by(job.scorers):
             job.check_fence()
             function = load_function(job.function)
             return function(

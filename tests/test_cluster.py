@@ -59,7 +59,7 @@ def _run(
 @pytest.fixture(scope="module")
 def cluster(ray_session: None) -> Iterator[Cluster]:
     """Each test goes on with the worker that the one before has left."""
-    cluster = Cluster(SETTINGS, on_message=lambda text: None)
+    cluster = Cluster(replace(SETTINGS, scorers=1), on_message=lambda text: None)
     yield cluster
     cluster.close()
 
@@ -71,6 +71,12 @@ def test_one_warm_process_runs_all_jobs_outside_the_driver(
     second = _run(cluster, tmp_path / "b", "count")
     assert first == second
     assert first["pids"] != [str(os.getpid())]
+
+
+def test_scorers_help_with_what_a_job_computes(cluster: Cluster, tmp_path: Path) -> None:
+    found = _run(cluster, tmp_path, "ask_helpers")
+    assert len(found["pids"]) == 1
+    assert not {found["pid"], os.getpid()} & set(found["pids"])
 
 
 def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> None:

@@ -42,6 +42,7 @@ class Job:
     ranks: Ranks = field(default_factory=Alone, compare=False)
     samplers: Pool = field(default_factory=Here, compare=False)
     scorers: Pool = field(default_factory=Here, compare=False)
+    """Who scores answers, and helps whatever else computes (`farm.pool.helpers`)."""
     on_progress: MetricsCallback | None = field(default=None, compare=False)
 
     def check_fence(self) -> None:

@@ -62,7 +62,11 @@ class Budget:
         self._path = Path(ledger)
         self.model = model.model
         self.capabilities = model.capabilities
-        self.concurrency = model.concurrency
+
+    @property
+    def concurrency(self) -> int:
+        """The inner model's."""
+        return self._inner.concurrency
 
     @property
     def server(self) -> str:
