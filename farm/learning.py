@@ -120,7 +120,7 @@ class Learning:
         step = Step(
             "reward",
             "farm.stages.reward:run",
-            {"reward": node, **self._training_nodes()},
+            {"reward": node, **self._training_nodes(node)},
             {
                 "start": self.start,
                 "judgments": self.judgments,
@@ -177,14 +177,15 @@ class Learning:
             CHECKPOINT_STAGE, key, self.policy.path.parent.parent / CHECKPOINT_STAGE / key
         )
 
-    def _training_nodes(self) -> dict[str, Any]:
-        return {"tuning": self._config["tuning"], "decoding": self._training_decoding}
+    def _training_nodes(self, learner: Node) -> dict[str, Any]:
+        of_start = self._config["start_tuning"] if learner is self._config["sft"] else None
+        return {"tuning": of_start or self._config["tuning"], "decoding": self._training_decoding}
 
     def _fit(
         self, learner: Node, label: str, start: Artifact, demonstrations: SplitName
     ) -> Artifact:
         needs = target_class(learner["_target_"]).needs
-        config = {"learner": learner, **self._training_nodes()}
+        config = {"learner": learner, **self._training_nodes(learner)}
         parents = {"start": start, "instructions": self.instructions}
         if "judgments" in needs:
             parents["judgments"] = self.judgments

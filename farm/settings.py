@@ -210,5 +210,7 @@ class Configuration(Settings):
     method: Learner
     sft: Learner
     tuning: Tuning
+    start_tuning: Tuning | None
+    """Of the start policy's learner; None: `tuning`."""
     sampler: Sampler
     tracking: Tracker
