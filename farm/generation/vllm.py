@@ -28,7 +28,8 @@ class VllmSampler(TokenSampler):
     stage_version: ClassVar[int] = 2
     key_excludes: ClassVar[frozenset[str]] = frozenset({"gpu_memory_utilization"})
     requires: ClassVar[Mapping[str, str]] = {
-        "vllm": 'pip install "farm[vllm]", or choose sampler=farm'
+        "vllm": 'pip install "farm[vllm]" (requirements-vllm.lock has exact versions), or choose '
+        "sampler=farm"
     }
 
     def __init__(
