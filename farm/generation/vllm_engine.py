@@ -5,7 +5,6 @@ Written for vLLM 0.30, against its sources (`vllm.LLM`: sleep, wake_up, collecti
 """
 
 import gc
-import os
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -38,7 +37,6 @@ class VllmEngine:
     """vLLM with a policy's weights, in processes of its own on this process's GPU."""
 
     def __init__(self, keys: EngineKeys) -> None:
-        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
         from vllm import LLM
 
         self._asleep = False
@@ -93,11 +91,11 @@ class VllmEngine:
             self._asleep = True
 
     def load(self, weights: "Mapping[str, Tensor]") -> None:
-        """Wake up with these weights, in the names and formats of a checkpoint.
+        """Wake up with these weights, named as in a checkpoint.
 
         They go through a file in memory: that reaches the engine's processes, however many there
-        are, and vLLM lays them out by itself. The room for keys and values is taken last, so that
-        it and what loading needs do not add up (docs.vllm.ai/en/v0.29.0/features/sleep_mode).
+        are, and vLLM itself splits, joins and casts them. The room for keys and values is taken
+        last, so that what loading needs fits (docs.vllm.ai, "Sleep Mode").
         """
         from safetensors.torch import save_file
         from torch import cuda
