@@ -10,13 +10,19 @@ import numpy as np
 import pytest
 import toy_policy as toy
 
+from farm.artifacts import Artifact
+from farm.builder import Step
+from farm.config import compose, plain
 from farm.context import Context
 from farm.errors import ConfigError
 from farm.generation import vllm_engine
-from farm.generation.engines import engine_of
+from farm.generation.engines import OwnDecoder, engine_of
 from farm.generation.sampler import FarmSampler
-from farm.generation.vllm import VllmSampler
+from farm.generation.vllm import VllmRollouts, VllmSampler
+from farm.learning import Learning
 from farm.protocols import FloatArray
+from farm.settings import Settings
+from farm.stages.job import Job
 from farm.training.tuning import LoRA
 from farm.types import Completion, Inputs, Instruction, PolicyRef
 from methods.grpo import GRPO
@@ -144,3 +150,31 @@ class TextSampler:
 def test_a_sampler_that_cannot_follow_is_told_apart() -> None:
     with pytest.raises(ConfigError, match=r"sampler: TextSampler .* sampler=farm or sampler=vllm"):
         engine_of(TextSampler())
+
+
+class Recorder:
+    """An executor that makes nothing and remembers what it was asked for."""
+
+    def __init__(self) -> None:
+        self.steps: dict[str, Step] = {}
+
+    def ensure(self, step: Step) -> Artifact:
+        self.steps[step.label] = step
+        return Artifact(step.stage, step.key, Path(step.key))
+
+
+@pytest.mark.parametrize(("method", "follows"), [("ppo", True), ("dpo", False)])
+def test_the_sampler_of_the_run_answers_for_those_who_learn_from_answers(
+    method: str, follows: bool, start: PolicyRef, tmp_path: Path
+) -> None:
+    for name in ("farm", "vllm"):
+        config = plain(compose([f"method={method}", f"sampler={name}"]))
+        executor = Recorder()
+        assert Learning(config, Settings.from_plain(config), executor).policy is not None
+        step = executor.steps[method]
+        assert ("sampler" in step.config) == follows
+        job = Job(
+            step.function, step.stage, step.key, tmp_path, "", tmp_path, step.job_config, {}, 0
+        )
+        engine = job.context().engine_of(start)
+        assert isinstance(engine, VllmRollouts if follows and name == "vllm" else OwnDecoder)
