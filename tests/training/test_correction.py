@@ -21,6 +21,7 @@ from farm.protocols import FloatArray
 from farm.seeds import seed_libraries
 from farm.training.correction import Correction, TruncatedImportance, Uncorrected
 from farm.training.episodes import Episodes, Observed, log_ratios, observe, rollout
+from farm.training.holding import Copies
 from farm.training.kl_control import FixedKL
 from farm.training.networks import Networks
 from farm.training.on_policy import OnPolicyLearner
@@ -31,6 +32,7 @@ from methods.ppo import PPO, Lesson
 from methods.ppo_value import TrunkValue
 from methods.rloo import RLOO
 
+HELD = Copies({}, Alone())
 UNCUT = TruncatedImportance(cap=None)
 VOCABULARY, LENGTH = 5, 2
 PROMPT = [3, 1]
@@ -76,7 +78,7 @@ class Account:
         found = self._own.answers(model, asked, how, context)
         episodes = rollout(model, self._own, asked, context, **{**how, "temperature": 1.0})
         observed = observe(
-            model, Predicts(model), episodes, context.ranks, tokens_per_batch=8192
+            model, Predicts(model), episodes, HELD, Alone(), tokens_per_batch=8192
         ).logprobs_B_T
         return [
             Answer(a.ids, [p + self._off for p in row[: len(a.ids)]], a.stopped)
@@ -137,7 +139,7 @@ class World:
             torch.ones(count, dtype=torch.bool), torch.zeros(shape),
         )  # fmt: skip
         theirs, ours = (
-            observe(one, Predicts(one), blank, Alone(), tokens_per_batch=8192)
+            observe(one, Predicts(one), blank, HELD, Alone(), tokens_per_batch=8192)
             for one in (engine, self.policy)
         )
         self.episodes = replace(blank, engine_logprobs_B_T=theirs.logprobs_B_T)
