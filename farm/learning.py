@@ -16,6 +16,7 @@ from farm.seeds import derive
 from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.targets import target_class
+from farm.training.on_policy import OnPolicyLearner
 from farm.types import Need, SplitName
 
 Node = Mapping[str, Any]
@@ -184,8 +185,11 @@ class Learning:
     def _fit(
         self, learner: Node, label: str, start: Artifact, demonstrations: SplitName
     ) -> Artifact:
-        needs = target_class(learner["_target_"]).needs
+        cls = target_class(learner["_target_"])
+        needs = cls.needs
         config = {"learner": learner, **self._training_nodes(learner)}
+        if issubclass(cls, OnPolicyLearner):
+            config["sampler"] = self._config["sampler"]
         parents = {"start": start, "instructions": self.instructions}
         if "judgments" in needs:
             parents["judgments"] = self.judgments

@@ -14,6 +14,7 @@ import pytest
 import toy_policy as toy
 
 from farm.errors import ClusterError, DataError
+from farm.generation.engines import own_decoder
 from farm.generation.moved import Asked
 from farm.models.load import load_policy
 from farm.pool import Here, Pool, helped_by, helpers, in_pieces, start_pool
@@ -145,7 +146,7 @@ def test_answers_are_those_of_the_weights_that_were_sent(pool: Pool, tmp_path: P
     there.samplers = pool
     seen = []
     for _ in range(2):
-        one, other = (rollout(model, start.path, asked, c, **how) for c in (here, there))
+        one, other = (rollout(model, own_decoder(start), asked, c, **how) for c in (here, there))
         assert one.responses == other.responses
         assert one.mask_B_T.equal(other.mask_B_T)
         seen.append(one.responses)

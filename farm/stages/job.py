@@ -11,8 +11,10 @@ from typing import Any
 from farm.artifacts import Store, check_fence, key_of, write_json
 from farm.config import build
 from farm.context import Context, Follower, MetricsCallback
+from farm.generation.engines import Engine, engine_of, own_decoder
 from farm.pool import Here, Pool
 from farm.training.ranks import Alone, Ranks
+from farm.types import PolicyRef
 
 CHECKPOINT_STAGE = "checkpoint"
 
@@ -67,11 +69,15 @@ class Job:
             device=self.device,
             ranks=self.ranks,
             samplers=self.samplers,
+            engine_of=self._engine_of if "sampler" in self.config else own_decoder,
             scorers=self.scorers,
             on_progress=self.on_progress,
             on_checkpoint=_Checkpoints(self),
             check_fence=self.check_fence,
         )
+
+    def _engine_of(self, start: PolicyRef) -> Engine:
+        return engine_of(build(self.config["sampler"])(policy=start))
 
 
 class _Checkpoints:

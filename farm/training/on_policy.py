@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from farm.context import Context
+    from farm.generation.engines import Engine
     from farm.training.episodes import Episodes, Observed, PerToken, Predictor
     from farm.training.networks import Networks
 
@@ -39,8 +40,8 @@ class Run:
     anchor: "Predictor"
     networks: "Networks"
     context: "Context"
-    start: str
-    """The directory of the policy that learning begins from."""
+    engine: "Engine"
+    """Draws the answers."""
     numbers: dict[str, Any] = field(default_factory=dict)
     """What a learner remembers from step to step besides weights."""
     step: int = 0
@@ -71,9 +72,9 @@ class Answered:
 class OnPolicyLearner:
     """The keys of such a learner; its own class adds those of its loss. Raises `ConfigError`.
 
-    Metrics of a step, of its answers before its update: kl_to_start (nats per answer, exact per
-    token), entropy (nats per token), length (tokens), stopped (share); learning_rate, episodes and
-    prompts (so far), and what the class adds.
+    Metrics of a step, of its answers before its update: those of
+    `farm.training.episodes.describe`; learning_rate, episodes and prompts (so far), and what the
+    class adds.
     """
 
     stage_version: ClassVar[int] = 1
@@ -216,7 +217,7 @@ class OnPolicyLearner:
                 ranks=context.ranks,
             ),
             context=context,
-            start=start.path,
+            engine=context.engine_of(start),
             numbers=self.numbers(),
         )
 
@@ -263,7 +264,7 @@ class OnPolicyLearner:
         with run.networks.holding.whole():
             episodes = rollout(
                 run.networks.model,
-                run.start,
+                run.engine,
                 asked,
                 run.context,
                 max_new_tokens=self.max_new_tokens,
