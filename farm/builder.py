@@ -112,6 +112,7 @@ class Builder:
     def _find_or_build(self, step: Step, key: str) -> Artifact:
         artifact = self._store.find(step.stage, key)
         if artifact is not None:
+            self._store.keep(artifact)  # a run that was killed may not have come so far
             return self._note(step, artifact, 0.0, reused=True)
         started = time.monotonic()
         with self._store.building(
@@ -125,7 +126,7 @@ class Builder:
                 key=key,
                 work=build.work.resolve(),
                 token=build.token,
-                store_root=self._store.root.resolve(),
+                store=self._store.resolved(),
                 config=step.job_config,
                 parents={name: a.path.resolve() for name, a in step.parents.items()},
                 seed=step.seed,
@@ -133,6 +134,7 @@ class Builder:
             )
             with self._console.stage(step.label) as on_progress:
                 results = self._cluster.run(job, on_progress)
+            job.folder.open()  # the worker may have worked on another machine
             wall_s = time.monotonic() - started
             manifest = {
                 **step.identity,
