@@ -21,6 +21,8 @@ from .conftest import REPOSITORY, SMOKE, Finished, run_folders, wait_for
 
 DEADLINE_S = 900.0
 UNSHARE = ["unshare", "--mount"] if os.geteuid() == 0 else ["unshare", "--mount", "--map-root-user"]
+CLUSTER = ("cluster=auto", "cluster.learners=2", "cluster.grows=true")
+"""Machines that are still coming are waited for."""
 HEAD = """
 import sys
 from ray.cluster_utils import Cluster
@@ -54,7 +56,7 @@ def _may_unshare(folder: Path) -> bool:
 
 class Machines:
     """A cluster whose first node has the driver's files and no CPU; the others have one CPU each,
-    and an empty folder where the driver works."""
+    so room for one of two learners, and an empty folder where the driver works."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "here"
@@ -117,7 +119,7 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
 def _run(machines: Machines, runs: Path, *overrides: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
         [
-            sys.executable, "-m", "farm.run", *SMOKE, "cluster=auto", f"runs_dir={runs}",
+            sys.executable, "-m", "farm.run", *SMOKE, *CLUSTER, f"runs_dir={runs}",
             f"cluster.address={machines.address}", *overrides,
         ],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -154,7 +156,7 @@ def test_run_on_machines_of_their_own_survives_a_lost_machine_and_a_killed_drive
     machines: Machines, tmp_path: Path
 ) -> None:
     calm, rough = machines.folder / "calm", machines.folder / "rough"
-    chosen = ("cluster.learners=2", "cluster.samplers=1", "cluster.max_restarts=4",
+    chosen = ("cluster.samplers=1", "cluster.max_restarts=4",
               "method=ppo", "method.steps=14")  # fmt: skip
     mirrors = {runs: tmp_path / f"{runs.name}-mirror" for runs in (calm, rough)}
     nodes = [machines.add() for _ in range(3)]
@@ -185,7 +187,8 @@ def test_run_on_machines_of_their_own_survives_a_lost_machine_and_a_killed_drive
 def test_machine_without_the_drivers_files_is_an_error_that_says_what_is_missing(
     machines: Machines,
 ) -> None:
-    machines.add()
+    for _ in range(2):
+        machines.add()
     process = _run(machines, machines.folder / "runs")
     output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == StoreError.exit_code, output
@@ -199,7 +202,8 @@ def test_machine_without_the_drivers_files_is_an_error_that_says_what_is_missing
 def test_a_module_of_ones_own_reaches_machines_that_do_not_have_it(
     machines: Machines, tmp_path: Path
 ) -> None:
-    machines.add()
+    for _ in range(2):
+        machines.add()
     own = machines.folder / "own"
     own.mkdir()
     (own / "own_reward.py").write_text(OWN_MODULE)
