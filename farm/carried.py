@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from filelock import FileLock
 
 from farm.artifacts import write_json
-from farm.remote import Remote
+from farm.remote import Remote, inside
 from farm.work_folder import FENCE, STATE, make_folder, taken_over, write_fence
 
 _INDEX = "index.json"
@@ -147,7 +147,7 @@ class CarriedFolder:
         if text is None:
             return _NONE, {}
         index = json.loads(text)
-        return index["snapshot"], index["files"]
+        return index["snapshot"], {inside(name): brought for name, brought in index["files"].items()}
 
     def _receive(self, state: _State) -> None:
         """Make the folder what the last snapshot says, as far as it differs from `state`."""

@@ -55,10 +55,7 @@ class Remote:
         self._files.invalidate_cache()
         top = PurePosixPath(self._at(folder))
         for found in self._tried(self._files.find, str(top)):
-            relative = PurePosixPath(found).relative_to(top)
-            if ".." in relative.parts:
-                raise StoreError(f"mirror: {found} would be written outside its artefact.")
-            yield str(relative)
+            yield inside(str(PurePosixPath(found).relative_to(top)))
 
     def remove(self, name: str) -> None:
         """Delete a file, or a folder with all that is in it, where it is there."""
@@ -83,6 +80,15 @@ class Remote:
             f"mirror={self.url}: {error}. What is finished is kept in runs_dir; the same command "
             "goes on from there."
         )
+
+
+def inside(name: str) -> str:
+    """The name, where it is that of a file below some folder. Raises StoreError where it leads out:
+    what a copy says is data."""
+    path = PurePosixPath(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise StoreError(f"mirror: {name} would be written outside its artefact.")
+    return name
 
 
 def _file_system(url: str) -> tuple[Any, str]:

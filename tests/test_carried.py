@@ -1,5 +1,6 @@
 """Work in progress between machines: snapshots are whole, and continued wherever the work goes."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -179,3 +180,14 @@ def test_ranks_hand_their_files_to_each_other(
 def test_worker_without_the_drivers_files_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"does not see .*runs_dir.*share.*mirror=URL"):
         CommonFolder(tmp_path / "policy" / "k.partial", "token").reach()
+
+
+@pytest.mark.parametrize("name", ["../../escaped", "/tmp/escaped"])
+def test_snapshot_that_would_write_outside_the_folder_is_refused(
+    name: str, driver: Machine, one: Machine, tmp_path: Path
+) -> None:
+    token = driver.claimed()
+    index = {"snapshot": "000001-x", "files": {name: "000001-x"}}
+    (tmp_path / "mirror" / "policy" / "k.partial" / "index.json").write_text(json.dumps(index))
+    with pytest.raises(StoreError, match="outside its artefact"):
+        one.opened(token)

@@ -74,16 +74,20 @@ class Machines:
         self.address = head.stdout.readline().strip()
 
     def add(self) -> psutil.Process:
-        """One more machine."""
+        """One more machine. Ray's own start does not bear company."""
         command = [*UNSHARE, "sh", "-c", MACHINE, "sh", str(self.folder), sys.executable]
-        self._processes.append(
-            subprocess.Popen(
-                [*command, self.address],
-                stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT, text=True,
-                start_new_session=True,
-            )
+        process = subprocess.Popen(
+            [*command, self.address],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
         )  # fmt: skip
-        return psutil.Process(self._processes[-1].pid)
+        self._processes.append(process)
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            if "Ray runtime started" in line:
+                return psutil.Process(process.pid)
+            said.append(line)
+        raise AssertionError("".join(said))
 
     def stop(self) -> None:
         """The end of all of them."""
