@@ -147,7 +147,9 @@ class CarriedFolder:
         if text is None:
             return _NONE, {}
         index = json.loads(text)
-        return index["snapshot"], {inside(name): brought for name, brought in index["files"].items()}
+        return index["snapshot"], {
+            inside(name): brought for name, brought in index["files"].items()
+        }
 
     def _receive(self, state: _State) -> None:
         """Make the folder what the last snapshot says, as far as it differs from `state`."""

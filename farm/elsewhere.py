@@ -1,9 +1,9 @@
 """What workers on several machines need where each has files of its own: the others' files."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from farm.artifacts import Store
 from farm.pool import Pool
@@ -12,6 +12,8 @@ from farm.work_folder import WorkFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from farm.training.holding import Holding
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -54,6 +56,10 @@ class Apart:
     def add(self, tensors: "Sequence[Tensor]") -> None:
         """Theirs."""
         self._ranks.add(tensors)
+
+    def hold(self, modules: Mapping[str, Any], *, divide_by: float = 1.0) -> "Holding":
+        """As theirs."""
+        return self._ranks.hold(modules, divide_by=divide_by)
 
     def once(self, work: Callable[[], T]) -> T:
         """Theirs, with the files handed around before and after."""

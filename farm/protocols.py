@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farm.context import Context
     from farm.training.episodes import Predictor
     from farm.training.precision import Precision
+    from farm.training.ranks import Ranks
 
 FloatArray = NDArray[np.float64]
 
@@ -132,7 +133,7 @@ class Tuning(Protocol):
         them is a function of the run's `seed`."""
         ...
 
-    def anchor(self, model: Any, path: str, device: str) -> "Predictor":
-        """The start policy for as long as `model`, which `apply` made of it, learns; `path` is the
-        start's directory."""
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "Predictor":
+        """The start policy for as long as `model`, which `apply` made of it, learns by `ranks`;
+        `path` is the start's directory."""
         ...

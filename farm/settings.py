@@ -96,6 +96,8 @@ class ClusterSettings:
     """CPU cores that torch may use on a machine, by all learners there; None is all."""
     learners: int
     """Ranks that train together."""
+    sharded: bool
+    """Whether each of them holds a part of every weight, gradient and optimiser state, or all."""
     gpus_per_learner: float
     samplers: int
     """Actors that draw answers; with 0, learners do."""

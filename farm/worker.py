@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from farm.elsewhere import Supplied, opened
 from farm.stages.job import Job
-from farm.training.ranks import Alone, Group, Ranks
+from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
 from farm.work_folder import holding_work
 
 
@@ -45,6 +45,8 @@ class Rank(NamedTuple):
     ranks: int
     on_machine: int
     """How many of them share its machine's cores."""
+    sharded: bool
+    """Whether each holds a part of every weight."""
 
 
 class Sparing:
@@ -118,7 +120,7 @@ class Worker:
             backend, rank=place.rank, world_size=place.ranks, timeout=patience
         )
         self._threads = max(1, self._threads // place.on_machine)
-        self._ranks = Group()
+        self._ranks = ShardingGroup() if place.sharded else Group()
 
     def progress(self) -> Progress:
         """How far the running stage is."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -12,7 +13,6 @@ from torch import Tensor
 from farm.generation.logprobs import (
     Prediction,
     ResponseBatch,
-    batches,
     divergence,
     predict,
     response_batch,
@@ -22,6 +22,8 @@ from farm.generation.moved import Answer, Asked, MovedPolicy, answers, pieces
 from farm.seeds import generator
 from farm.training.advantages import masked_mean
 from farm.training.answer_logprobs import entropy
+from farm.training.batches import length_batches
+from farm.training.holding import Holding
 from farm.training.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -135,6 +137,7 @@ def observe(
     model: Any,
     anchor: Predictor,
     episodes: Episodes,
+    holding: Holding,
     ranks: Ranks,
     *,
     tokens_per_batch: int,
@@ -146,22 +149,23 @@ def observe(
     found = torch.zeros(*shape, device=model.device)
     lengths = episodes.lengths()
     mine = ranks.share(sorted(range(len(lengths)), key=lengths.__getitem__))
+    parts = length_batches([lengths[row] for row in mine], tokens_per_batch)
+
+    def look(batch: ResponseBatch) -> Tensor:
+        ours, theirs = predict(model, batch), anchor.predict(batch)
+        return torch.stack([
+            token_logprobs(ours.logits_N_V, batch.tokens_N),
+            token_logprobs(theirs.logits_N_V, batch.tokens_N),
+            divergence(ours.logits_N_V, theirs.logits_N_V),
+            entropy(ours.logits_N_V),
+            *(other(batch, ours) for other in others),
+        ])  # fmt: skip
+
     with torch.no_grad():
-        for part, batch in batches(
-            model,
-            [episodes.prompts[row] for row in mine],
-            [episodes.responses[row] for row in mine],
-            tokens_per_batch,
-        ):
-            rows = [mine[i] for i in part]
-            ours, theirs = predict(model, batch), anchor.predict(batch)
-            place(found, rows, episodes.mask_B_T, torch.stack([
-                token_logprobs(ours.logits_N_V, batch.tokens_N),
-                token_logprobs(theirs.logits_N_V, batch.tokens_N),
-                divergence(ours.logits_N_V, theirs.logits_N_V),
-                entropy(ours.logits_N_V),
-                *(other(batch, ours) for other in others),
-            ]))  # fmt: skip
+        for part in holding.rounds([[mine[i] for i in rows] for rows in parts], spare=0):
+            figures_K_N = holding.compute(partial(look, episodes.batch(model, part.rows)))
+            if part.counts:
+                place(found, part.rows, episodes.mask_B_T, figures_K_N)
     ranks.add([found])  # where a rank did not look, it has zeros
     return Observed(found[0], found[1], found[2], found[3], found[4:])
 

@@ -10,6 +10,7 @@ from farm.training.precision import Precision
 
 if TYPE_CHECKING:
     from farm.training.anchor import AdapterOff, Anchor
+    from farm.training.ranks import Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -48,11 +49,11 @@ class Full(Gradients):
         """The model, every parameter marked trainable."""
         return self._ready(model.requires_grad_(True))
 
-    def anchor(self, model: Any, path: str, device: str) -> "Anchor":
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "Anchor":
         """A second model."""
         from farm.training.anchor import Anchor
 
-        return Anchor(path, device)
+        return Anchor(path, device, ranks)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class LoRA(Gradients):
         model = add_lora(model, rank=self.rank, alpha=self.alpha, targets=self.targets)
         return self._ready(model)
 
-    def anchor(self, model: Any, path: str, device: str) -> "AdapterOff":
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "AdapterOff":
         """The model itself, its adapters off: no second one in memory."""
         from farm.training.anchor import AdapterOff
 

@@ -19,6 +19,7 @@ from farm.protocols import Tuning
 from farm.training.answer_logprobs import frozen_logprobs
 from farm.training.precision import Precision, autocast_to, in_bfloat16
 from farm.training.preferences import pair_rows
+from farm.training.ranks import Alone, Ranks
 from farm.training.tuning import Full, LoRA
 from farm.types import Inputs, LabeledPair, PolicyRef
 from methods.dpo import DPO
@@ -43,8 +44,8 @@ class Watched:
         self.model = self._tuning.apply(model, seed=seed)
         return self.model
 
-    def anchor(self, model: Any, path: str, device: str) -> Any:
-        return self._tuning.anchor(model, path, device)
+    def anchor(self, model: Any, path: str, device: str, ranks: Ranks) -> Any:
+        return self._tuning.anchor(model, path, device, ranks)
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +227,7 @@ def test_the_anchor_stays_the_start_and_leaves_gradients_alone(
     expected_loss, expected = loss_and_gradients(models[0])
 
     model = models[1]
-    anchor = tuning.anchor(model, start.path, "cpu")
+    anchor = tuning.anchor(model, start.path, "cpu", Alone())
     batch = response_batch(model, PROMPTS, RESPONSES)
     loss = -token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N).mean()
     found = anchor.predict(batch).logits_N_V  # between the forward and the backward pass
@@ -242,7 +243,9 @@ def test_the_anchor_stays_the_start_and_leaves_gradients_alone(
 def test_lora_keeps_no_second_model(start: PolicyRef) -> None:
     model = LoRA(rank=4).apply(load_policy(start.path, "cpu"), seed=0)
     assert (
-        LoRA().anchor(model, "nowhere", "cpu").predict(response_batch(model, PROMPTS, RESPONSES))
+        LoRA()
+        .anchor(model, "nowhere", "cpu", Alone())
+        .predict(response_batch(model, PROMPTS, RESPONSES))
     ), "the start's directory is not read"
 
 
