@@ -1,17 +1,27 @@
 """Work in progress between machines: snapshots are whole, and continued wherever the work goes."""
 
+import itertools
 import json
+import multiprocessing
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from farm.artifacts import Build
 from farm.carried import CarriedFolder
+from farm.elsewhere import opened
 from farm.errors import StoreError
 from farm.mirror import MirroredStore
 from farm.remote import Remote
+from farm.training.ranks import Alone
 from farm.work_folder import CommonFolder
 
+SPAWN = multiprocessing.get_context("spawn")
 Contents = dict[str, str]
 
 
@@ -191,3 +201,84 @@ def test_snapshot_that_would_write_outside_the_folder_is_refused(
     (tmp_path / "mirror" / "policy" / "k.partial" / "index.json").write_text(json.dumps(index))
     with pytest.raises(StoreError, match="outside its artefact"):
         one.opened(token)
+
+
+def _save_forever(tmp_path: Path, token: str) -> None:
+    """Two files that say the same in every snapshot, and a third whose name changes."""
+    machine = Machine(tmp_path, f"killed-{os.getpid()}")
+    folder = machine.opened(token)
+    for number in itertools.count(int(machine.files.get("one", "0")) + 1):
+        for old in machine.work.glob("state-*"):
+            old.unlink()
+        machine.write({"one": f"{number}", "other": f"{number}", f"state-{number}": "s" * 100_000})
+        folder.save()
+
+
+def test_killed_machine_leaves_a_whole_snapshot(
+    driver: Machine, other: Machine, tmp_path: Path
+) -> None:
+    index = tmp_path / "mirror" / "policy" / "k.partial" / "index.json"
+    seen = 0
+    for _ in range(2):
+        token, before = driver.claimed(), index.read_text() if index.exists() else ""
+        process = SPAWN.Process(target=_save_forever, args=(tmp_path, token))
+        process.start()
+        deadline = time.monotonic() + 60
+        while not index.exists() or index.read_text() == before:
+            assert time.monotonic() < deadline
+        process.kill()
+        process.join()
+        other.opened(token)
+        number = int(other.files["one"])
+        assert set(other.files) == {"one", "other", f"state-{number}"}
+        assert other.files["other"] == other.files["one"]
+        assert number > seen
+        seen = number
+
+
+class Together(Alone):
+    """Ranks in threads."""
+
+    def __init__(self, rank: int, meeting: threading.Barrier, said: list[Any]) -> None:
+        self.rank, self.count = rank, meeting.parties
+        self._meeting, self._said = meeting, said
+
+    def gather(self, mine: Sequence[Any]) -> list[Any]:
+        (self._said[self.rank],) = mine
+        self._meeting.wait(60)
+        found = list(self._said)
+        self._meeting.wait(60)
+        return found
+
+    def once(self, work: Callable[[], Any]) -> Any:
+        return self.gather([work() if self.rank == 0 else None])[0]
+
+
+def test_ranks_on_several_machines_see_what_rank_0_has_written(
+    driver: Machine, one: Machine, other: Machine
+) -> None:
+    """Ranks 0 and 1 share a machine, 2 and 3 another."""
+    token, meeting, said = driver.claimed(), threading.Barrier(4), [None] * 4
+    machines = [one, one, other, other]
+    seen: dict[int, list[Contents]] = {}
+
+    def program(rank: int) -> None:
+        machine = machines[rank]
+        folder = machine.store.work_folder(machine.work, token)
+        folder.reach()
+        ranks = opened(folder, Together(rank, meeting, said))
+        machine.write({f"spent-{rank}": f"{rank}"})
+        ranks.gather([None])
+        assert ranks.once(lambda: machine.write({"policy/weights": "w"})) is None
+        seen[rank] = [machine.files]
+        ranks.gather([None])
+        ranks.once(lambda: (machine.work / "policy" / "weights").unlink())
+        seen[rank].append(machine.files)
+
+    threads = [threading.Thread(target=program, args=(rank,)) for rank in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    spent = {f"spent-{rank}": f"{rank}" for rank in range(4)}
+    assert seen == {rank: [{**spent, "policy/weights": "w"}, spent] for rank in range(4)}
