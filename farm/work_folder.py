@@ -6,6 +6,7 @@ which a worker finds out whether its machine sees the driver's files at all.
 
 import secrets
 import socket
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,8 @@ FENCE = ".fence"
 STATE = ".carried"
 """What `farm.carried` knows of the folder."""
 _ORPHAN_TIMEOUT_S = 60.0
+_VISIBLE_S = 3.0
+"""A network file system may show what another machine has made a little later."""
 
 
 class WorkFolder(Protocol):
@@ -62,8 +65,11 @@ class CommonFolder:
 
     def reach(self) -> None:
         """The driver has made it."""
-        if not (self._work / FENCE).exists():
-            raise StoreError(not_seen(self._work))
+        deadline = time.monotonic() + _VISIBLE_S
+        while not (self._work / FENCE).exists():
+            if time.monotonic() > deadline:
+                raise StoreError(not_seen(self._work))
+            time.sleep(0.1)
 
     def open(self) -> None:
         """It is there."""
