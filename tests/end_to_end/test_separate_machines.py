@@ -120,14 +120,18 @@ def machines(tmp_path: Path) -> Iterator[Machines]:
     found.stop()
 
 
-def _run(machines: Machines, runs: Path, *overrides: str) -> "subprocess.Popen[str]":
+def _run(
+    machines: Machines, runs: Path, *overrides: str, path: Path = REPOSITORY
+) -> "subprocess.Popen[str]":
+    """A run whose driver looks for modules in `path` too."""
+    python_path = os.pathsep.join([os.environ["PYTHONPATH"], str(path)])
     return subprocess.Popen(
         [
             sys.executable, "-m", "farm.run", *SMOKE, *CLUSTER, f"runs_dir={runs}",
             f"cluster.address={machines.address}", *overrides,
         ],
         cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-        env={**os.environ, "NO_COLOR": "1"}, start_new_session=True,
+        env={**os.environ, "NO_COLOR": "1", "PYTHONPATH": python_path}, start_new_session=True,
     )  # fmt: skip
 
 
@@ -214,7 +218,8 @@ def test_a_module_of_ones_own_reaches_machines_that_do_not_have_it(
     process = _run(
         machines, machines.folder / "runs", f"mirror=file://{tmp_path / 'mirror'}",
         "method=best_of_n", "method.n=2", "reward=callable",
-        "reward.function=own_reward:more_digits", f"cluster.runtime_env.py_modules=[{own}]",
+        "reward.function=own_reward:more_digits", f"+cluster.runtime_env.working_dir={own}",
+        path=own,
     )  # fmt: skip
     output, _ = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 0, output
