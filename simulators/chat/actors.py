@@ -32,7 +32,7 @@ def several_machines() -> bool:
     such files are unsafe on network file systems."""
     ray = sys.modules.get("ray")
     nodes = ray.nodes() if ray is not None and ray.is_initialized() else []
-    return sum(node["Alive"] for node in nodes) > 1
+    return sum(bool(node["Alive"]) for node in nodes) > 1
 
 
 def owner_of(path: Path, kind: Callable[[Path], Any]) -> SharedActor:
