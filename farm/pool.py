@@ -65,11 +65,14 @@ class _Sent(NamedTuple):
 class PoolWorker:
     """One actor: it keeps what the last function held."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: str) -> None:
+        """`folder` is the asker's, which relative paths begin from where this machine can have
+        it."""
         import logging
 
         import torch
 
+        work_in(folder)
         logging.getLogger("transformers").setLevel(logging.ERROR)
         torch.set_num_threads(1)
         self._digest = ""
@@ -166,7 +169,7 @@ def start_pool(
         max_task_retries=restarts,
         scheduling_strategy="SPREAD",
     )(PoolWorker)
-    actors = [kind.remote() for _ in range(count)]
+    actors = [kind.remote(os.getcwd()) for _ in range(count)]
     try:
         ray.get([actor.process_id.remote() for actor in actors], timeout=start_timeout_s)
     except (GetTimeoutError, RayActorError) as error:
@@ -177,6 +180,14 @@ def start_pool(
             "(cluster.start_timeout_s)."
         ) from error
     return ActorPool(actors, timeout_s, key)
+
+
+def work_in(folder: str) -> None:
+    """Let this process's relative paths begin from there; where it can neither be found nor made,
+    they stay with Ray's own folder."""
+    with suppress(OSError):
+        os.makedirs(folder, exist_ok=True)
+        os.chdir(folder)
 
 
 _HERE = Here()

@@ -47,7 +47,7 @@ def _run(
             key=function,
             work=build.work,
             token=build.token,
-            store_root=root,
+            store=store,
             config=config,
             parents={},
             seed=0,

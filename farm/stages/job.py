@@ -8,13 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from farm.artifacts import Store, check_fence, key_of, write_json
+from farm.artifacts import Store, key_of, write_json
 from farm.config import build
 from farm.context import Context, Follower, MetricsCallback
 from farm.generation.engines import Engine, engine_of, own_decoder
 from farm.pool import Here, Pool
 from farm.training.ranks import Alone, Ranks
 from farm.types import PolicyRef
+from farm.work_folder import WorkFolder, check_fence
 
 CHECKPOINT_STAGE = "checkpoint"
 
@@ -34,7 +35,7 @@ class Job:
     key: str
     work: Path
     token: str
-    store_root: Path
+    store: Store
     config: Mapping[str, Any]
     parents: Mapping[str, Path]
     seed: int
@@ -46,6 +47,11 @@ class Job:
     scorers: Pool = field(default_factory=Here, compare=False)
     """Who scores answers, and helps whatever else computes (`farm.pool.helpers`)."""
     on_progress: MetricsCallback | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> WorkFolder:
+        """The work folder as this machine has it."""
+        return self.store.work_folder(self.work, self.token)
 
     def check_fence(self) -> None:
         """Raise StoreError when another run has taken the work folder over."""
@@ -98,8 +104,7 @@ class _Checkpoints:
     def __call__(self, step: int, save: Callable[[Path], None]) -> None:
         key = checkpoint_key(self._job.key, step)
         policy = f"{self._job.stage}/{self._job.key}"
-        Store(self._job.store_root).add(
-            CHECKPOINT_STAGE, key, save, parents={"policy": policy}, step=step
-        )
+        store = self._job.store
+        store.keep(store.add(CHECKPOINT_STAGE, key, save, parents={"policy": policy}, step=step))
         wall_s = self._before_s + time.monotonic() - self._since
         write_json(self._index, {**self._known(), str(step): {"key": key, "wall_s": wall_s}})

@@ -21,7 +21,9 @@ from farm.pool import Pool, helped_by, start_pool
 from farm.protocols import Annotator
 from farm.types import Judgment, Message
 from simulators.chat import local
+from simulators.chat.budget import SPENT, Budget
 from simulators.chat.cached import Cached
+from simulators.chat.ledger import LedgerActor
 from simulators.chat.limits import Limits, SharedPace, Unlimited, limiter
 from simulators.chat.local import LocalModel
 from simulators.chat.loop import ask_all
@@ -233,3 +235,15 @@ def test_machines_of_a_cluster_share_recorded_answers(ray_session: None, tmp_pat
     assert len(model.asked) == 1
     assert [reply.cached for reply in replies] == [False, True]
     assert [reply.text for reply in replies] == ["x", "x"]
+
+
+def test_machines_of_a_cluster_share_a_budget(ray_session: None, tmp_path: Path) -> None:
+    model = FakeModel(lambda request: "x")
+    requests = [ChatRequest((Message("user", f"{n}"),), {"max_tokens": 1}) for n in range(6)]
+    replies: list[Reply] = []
+    for _ in range(2):
+        budget = Budget(model=model, ledger="not used", calls=8)
+        budget._ledger = LedgerActor(tmp_path / "ledger.sqlite")
+        ask_all(budget, requests, 6, lambda index, reply: replies.append(reply))
+    assert len(model.asked) == 8
+    assert sum(reply.error == SPENT for reply in replies) == 4
