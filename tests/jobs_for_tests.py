@@ -43,7 +43,7 @@ def meet(job: Job) -> dict[str, Any]:
             os.kill(os.getpid(), signal.SIGKILL)
         pids = job.ranks.gather([os.getpid()])
         job.progress(number, job.config["rounds"])
-    return {"pids": pids, "by": job.ranks.rank}
+    return {"pids": pids, "by": job.ranks.rank, "ranks": type(job.ranks).__name__}
 
 
 def hang(job: Job) -> dict[str, Any]:

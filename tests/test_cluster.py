@@ -20,6 +20,7 @@ SETTINGS = ClusterSettings(
     address="local",
     num_cpus=None,
     learners=1,
+    sharded=False,
     gpus_per_learner=0,
     samplers=0,
     gpus_per_sampler=0,
@@ -110,7 +111,7 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     ray_session: None, tmp_path: Path
 ) -> None:
     messages: list[str] = []
-    cluster = Cluster(replace(SETTINGS, learners=2), messages.append)
+    cluster = Cluster(replace(SETTINGS, learners=2, sharded=True), messages.append)
     try:
         once = _run(cluster, tmp_path / "a", "meet", together=True, rounds=1)
         again = _run(cluster, tmp_path / "b", "meet", together=True, rounds=3)
@@ -120,6 +121,7 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     assert len(set(once["pids"])) == len(set(again["pids"])) == 2
     assert not set(once["pids"]) & set(again["pids"])
     assert again["by"] == 0
+    assert again["ranks"] == "ShardingGroup" and alone["ranks"] == "Alone"
     assert alone["pids"] == again["pids"][:1], "the first rank does what is not done together"
     (message,) = messages
     assert "death of its process of rank 1" in message
