@@ -26,7 +26,7 @@ from farm.evaluation.failure import policy_failure
 from farm.evaluation.intervals import crossed_interval
 from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
-from farm.reporting import plots, stability_page
+from farm.reporting import plots, stability_page, tuning_page
 from farm.reporting.loading import Run, load_run, load_runs
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
     "load_study",
     "method_table",
     "plot_depths",
+    "plot_losses",
+    "plot_memory",
     "plot_overoptimization",
     "plot_skills",
     "plot_win_rate_curves",
@@ -84,6 +86,16 @@ def plot_skills(tables: Mapping[str, pd.DataFrame]) -> Figure:
 def plot_depths(tables: Mapping[str, pd.DataFrame]) -> Figure:
     """How far skills fall in a stability study."""
     return stability_page.depths_figure(tables)
+
+
+def plot_losses(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training losses of a tuning study."""
+    return tuning_page.losses_figure(tables)
+
+
+def plot_memory(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Bytes of gradients and optimiser in a tuning study."""
+    return tuning_page.memory_figure(tables)
 
 
 def curves(runs: Iterable[Run]) -> pd.DataFrame:

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import matplotlib as mpl
+import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from rich.console import Console
@@ -38,16 +39,16 @@ def write_tunings(folder: Path, tables: Tables, baseline: str) -> list[Path]:
     """Write each table as NAME.csv, the figure as PNG, `tunings.html` and `tunings.md`; the paths
     of the last two."""
     page, text = folder / "tunings.html", folder / "tunings.md"
-    drawn = Drawn(
+    losses = Drawn(
         "losses",
-        "Training loss over the optimiser's steps, and the bytes of the optimiser's state; means "
-        "over seeds with 95 % intervals",
+        "Training loss over the optimiser's steps; means over seeds with 95 % intervals",
         losses_figure(tables),
     )
+    memory = Drawn("memory", "Bytes of gradients and of the optimiser", memory_figure(tables))
     layouts = [policies(tables), differences(tables, baseline), costs(tables)]
     sections = [
-        Section("policies", "What was learned", [drawn], layouts[:2]),
-        Section("costs", "What it took", [], layouts[2:]),
+        Section("policies", "What was learned", [losses], layouts[:2]),
+        Section("costs", "What it took", [memory], layouts[2:]),
     ]
     write_tables(folder, tables)
     write_page(page, INTERVALS, {"In words": list(summary(tables, baseline))}, sections)
@@ -133,21 +134,36 @@ def costs(tables: Tables) -> Layout:
 
 
 def losses_figure(tables: Tables) -> Figure:
-    """Losses over steps, a line per variant; beside them a bar of each optimiser's bytes."""
+    """A line per variant."""
     with mpl.rc_context(plots.STYLE):
-        size = (2.4 * plots.WIDTH_IN, 1.5 * plots.HEIGHT_IN)
+        size = (1.6 * plots.WIDTH_IN, 1.5 * plots.HEIGHT_IN)
         drawn = Figure(figsize=size, layout="constrained")
-        of_losses, of_bytes = drawn.subplots(1, 2)
+        axes = drawn.subplots()
         for place, (variant, rows) in enumerate(tables["losses"].groupby("variant", sort=False)):
             colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
             dashes = plots.DASHES[place % len(plots.DASHES)]
-            plots.draw(of_losses, rows, plots.Series("loss", str(variant), colour, dashes))
-        plots.label(of_losses, "Training loss")
-        frame = tables["costs"]
-        of_bytes.barh(frame["variant"], frame["optimizer_bytes"] / _KIB, color=plots.INK)
-        of_bytes.invert_yaxis()
-        of_bytes.set_xlabel("Optimiser's state (KiB)")
-        plots.legend(drawn, of_losses)
+            plots.draw(axes, rows, plots.Series("loss", str(variant), colour, dashes))
+        plots.label(axes, "Training loss")
+        plots.legend(drawn, axes)
+    return drawn
+
+
+def memory_figure(tables: Tables) -> Figure:
+    """Bars of the bytes that a tuning decides on, a row per variant."""
+    frame = tables["costs"]
+    with mpl.rc_context(plots.STYLE):
+        size = (1.6 * plots.WIDTH_IN, 1.0 + 0.35 * len(frame))
+        drawn = Figure(figsize=size, layout="constrained")
+        axes = drawn.subplots()
+        begin = np.zeros(len(frame))
+        for place, name in enumerate(("optimizer", "gradient")):
+            kib = frame[f"{name}_bytes"].to_numpy() / _KIB
+            colour = plots.SERIES_COLOURS[place]
+            axes.barh(frame["variant"], kib, left=begin, color=colour, label=name)
+            begin += kib
+        axes.invert_yaxis()
+        axes.set_xlabel("Memory (KiB)")
+        plots.legend(drawn, axes)
     return drawn
 
 

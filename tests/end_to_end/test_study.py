@@ -168,6 +168,30 @@ def test_an_unfair_comparison_does_not_begin(
     assert not (tmp_path / "store").exists()
 
 
+TUNINGS = (
+    "study=tunings",
+    "method=dpo",
+    "study.seeds=[1]",
+    "study.baseline=all",
+    "study.variants={all: [], turns: ['tuning=lisa', 'tuning.blocks=1', 'tuning.every=2']}",
+    "tuning@start_tuning=full",
+)
+
+
+def test_tunings_begin_from_one_start_and_differ_in_memory(
+    tmp_path: Path, ray_session: None
+) -> None:
+    assert asked(tmp_path, *TUNINGS, "name=tunings") == 0
+    folder = tmp_path / "studies" / "tunings"
+    costs = pd.read_parquet(folder / "costs.parquet").set_index("variant")
+    assert costs.loc["turns", "optimizer_bytes"] < costs.loc["all", "optimizer_bytes"]
+    assert costs.loc["turns", "parameter_bytes"] == costs.loc["all", "parameter_bytes"]
+    losses = pd.read_parquet(folder / "losses.parquet")
+    assert (losses[losses["step"] == 1].groupby("seed")["loss"].nunique() == 1).all()
+    assert pd.read_parquet(folder / "policies.parquet")["win_rate"].notna().all()
+    assert (folder / "tunings.html").exists()
+
+
 TEXTS = (
     "{{_target_: farm.data.barnyard.harbour_texts.HarbourTexts, documents: {}, logs: 0.5, bad: 0.0, "
     "draw: {}}}"
