@@ -24,13 +24,19 @@ class Runs:
         self._command = command
         self._composer = Composer(next(iter(folders), None), command.root)
 
-    def methods(self, asked: Sequence[str] | None, needs: frozenset[Need]) -> list[str]:
+    def methods(
+        self,
+        asked: Sequence[str] | None,
+        needs: frozenset[Need],
+        without: frozenset[Need] = frozenset(),
+    ) -> list[str]:
         """The choices of the group `method` that are asked for; None: all whose learner needs one
-        of `needs`."""
+        of `needs` and none of `without`."""
         self.check_methods("methods", asked or ())
         if asked is not None:
             return list(asked)
-        return [choice for choice in self._choices if self._needs(choice) & needs]
+        found = {choice: self._needs(choice) for choice in self._choices}
+        return [name for name, of in found.items() if of & needs and not of & without]
 
     def check_methods(self, key: str, names: Iterable[str]) -> None:
         """Raise ConfigError for a name in `study.KEY` that is no choice of the group `method`."""

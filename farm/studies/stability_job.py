@@ -100,15 +100,18 @@ def measure(variants: Variants[Cell], study: StabilityStudy) -> Measured:
     skills, readings, costs = [], [], []
     for seed in study.seeds:
         for name in study.variants:
-            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
+            cell = variants.cell(seed, name)
             items = pd.read_parquet(cell.skills.path / "items.parquet")
             scores = items.groupby(["step", "source"])["score"].agg(
                 score="mean", instructions="size"
             )
-            skills.append(scores.reset_index().assign(**of))
-            readings.append(pd.read_parquet(cell.skills.path / "steps.parquet").assign(**of))
+            skills.append(scores.reset_index().assign(seed=seed, variant=name))
+            readings.append(
+                pd.read_parquet(cell.skills.path / "steps.parquet").assign(seed=seed, variant=name)
+            )
             trained = cell.pipeline.policy.manifest["results"]
-            costs.append({**of, "flops": trained["flops"], "wall_s": trained["wall_s"]})
+            spent = {figure: trained[figure] for figure in ("flops", "wall_s")}
+            costs.append({"seed": seed, "variant": name, **spent})
     return Measured(
         pd.concat(skills, ignore_index=True),
         pd.concat(readings, ignore_index=True),

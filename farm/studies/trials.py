@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 LEARNS_FROM: frozenset[Need] = frozenset({"demonstrations", "judgments", "reward", "annotator"})
 """What a method that takes part needs one of."""
+NOT_FROM: frozenset[Need] = frozenset({"text"})
+"""What it does not need: who learns from raw text learns something else (study=stability)."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ class Trials:
                 Trial(method, number, tuple(overrides))
                 for number, overrides in enumerate(study.trials.get(method, ()), start=1)
             ]
-            for method in runs.methods(study.methods, LEARNS_FROM)
+            for method in runs.methods(study.methods, LEARNS_FROM, NOT_FROM)
         }
         runs.check_methods("trials", study.trials)
         _check_equal({method: len(trials) for method, trials in self.by_method.items()})

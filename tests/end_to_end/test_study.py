@@ -192,26 +192,26 @@ def test_tunings_begin_from_one_start_and_differ_in_memory(
     assert (folder / "tunings.html").exists()
 
 
-TEXTS = (
-    "{{_target_: farm.data.barnyard.harbour_texts.HarbourTexts, documents: {}, logs: 0.5, bad: 0.0, "
-    "draw: {}}}"
-)
+HARBOUR = "_target_: farm.data.barnyard.harbour_texts.HarbourTexts, logs: 0.5, bad: 0.0"
 STABILITY = (
     "study=stability",
     "data=harbour",
-    *(f"data.world.{split}={size}" for split, size in {
-        "sft": 256, "preference": 64, "unlabeled": 0, "validation": 24, "evaluation": 0, "held_out": 0,
-    }.items()),
+    "data.world.sft=256",
+    "data.world.preference=64",
+    "data.world.unlabeled=0",
+    "data.world.validation=24",
+    "data.world.evaluation=0",
+    "data.world.held_out=0",
     "method=continual_pretraining",
-    f"method.text={TEXTS.format(60, 'domain')}",
+    f"method.text={{{HARBOUR}, documents: 60, draw: domain}}",
     "method.epochs=null",
     "method.max_steps=4",
     "method.checkpoint_every=2",
     "study.seeds=[1]",
     "study.baseline=all",
-    f"study.texts={TEXTS.format(5, 'held')}",
+    f"study.texts={{{HARBOUR}, documents: 5, draw: held out}}",
     "study.variants={all: [], both: ['method.corpus._target_=methods.corpora.FixedMixture']}",
-)  # fmt: skip
+)
 
 
 def test_skills_are_measured_at_the_start_and_at_every_checkpoint(

@@ -129,7 +129,9 @@ class FakeRuns:
 
     choices = ("dpo", "merge", "ppo", "sft")
 
-    def methods(self, asked: Sequence[str] | None, needs: frozenset[str]) -> list[str]:
+    def methods(
+        self, asked: Sequence[str] | None, needs: frozenset[str], without: frozenset[str]
+    ) -> list[str]:
         return list(asked or ("dpo", "ppo", "sft"))
 
     def check_methods(self, key: str, names: Iterable[str]) -> None:
