@@ -11,7 +11,7 @@ from typing import Any
 from farm.artifacts import Artifact
 from farm.builder import Step
 from farm.caveats import shared_judges
-from farm.errors import ConfigError, DataError
+from farm.errors import ConfigError
 from farm.learning import Learning, Node
 from farm.types import MEASURED_SPLITS, SplitName
 
@@ -37,6 +37,13 @@ class Pipeline(Learning):
         """Answers that are to be evaluated."""
         decoding = {**self._training_decoding, "temperature": temperature}
         return self._sample(policy, split, decoding, n, self.limit(split), f"{label} on {split}")
+
+    def answers(self, policy: Artifact, split: SplitName, label: str) -> Artifact:
+        """A learned policy's answers, decoded as `decoding` says."""
+        settings = self._settings.decoding
+        decoding = {**self._training_decoding, "temperature": settings.temperature}
+        label, how = f"{label} on {split}", self._config["decoding"]
+        return self._sample(policy, split, decoding, 1, self.limit(split), label, how)
 
     def start_outputs(self, split: SplitName, temperature: float) -> Artifact:
         """The start's answers at one temperature."""
@@ -93,17 +100,8 @@ class Pipeline(Learning):
     def _given_policy(self) -> Artifact:
         """The policy that `evaluation.reference` names: one for all splits, even where it is a
         branch on the hub that moves during the run."""
-        node = {
-            "_target_": "farm.models.pretrained.Pretrained",
-            "path": self._settings.evaluation.reference,
-            "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
-            "max_new_tokens": self._settings.decoding.max_new_tokens,
-        }
-        _ = self.instructions  # outside, so that what is wrong with them is not told as its fault
-        try:
-            return self._model(node, "reference policy")
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"evaluation.reference: {error}") from error
+        path = str(self._settings.evaluation.reference)
+        return self._given("evaluation.reference", path, "reference policy")
 
     def ask_given_reference(self) -> None:
         """Get the answers of the opponent that `evaluation.reference` names, so that a wrong one

@@ -4,12 +4,16 @@ token ids of what a sampler draws."""
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from farm.errors import ConfigError
 from farm.protocols import Sampler
 from farm.seeds import derive
 from farm.types import Completion, Instruction, PolicyRef
+
+if TYPE_CHECKING:
+    from farm.generation.moved import Asked
+    from farm.generation.speculative import Speculated
 
 
 def policy_name(path: str) -> str:
@@ -34,6 +38,15 @@ class IdSampler(Protocol):
 
     def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
         """What `sample` draws, as ids."""
+        ...
+
+
+@runtime_checkable
+class Speculator(Protocol):
+    """A sampler that lets the policy's draft propose."""
+
+    def speculate(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> "Speculated":
+        """What `sample` draws, with what it took."""
         ...
 
 
@@ -114,30 +127,64 @@ class FarmSampler:
     def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
         """What `sample` draws, as ids."""
         from farm.generation.decode import decode
+
+        asked = self._asked(instructions, n, seed)
+        if self.policy.speculation is None:
+            model, (prompts, row_seeds) = self._loaded[0], asked
+            rollouts = decode(model, prompts, row_seeds=row_seeds, **self._how)
+        else:
+            rollouts = self._speculate(asked).rollouts
+        return Drawn(asked.prompts, rollouts.responses(), rollouts.stopped_B.tolist())
+
+    def speculate(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> "Speculated":
+        """What `sample` draws from a policy with a draft, with what it took."""
+        return self._speculate(self._asked(instructions, n, seed))
+
+    def _speculate(self, asked: "Asked") -> "Speculated":
+        from farm.generation.speculative import Proposer, speculate
+
+        assert self.policy.speculation is not None
+        proposer = Proposer(self._loaded_draft, self.policy.speculation.stop)
+        return speculate(self._loaded[0], proposer, asked, **self._how)
+
+    def _asked(self, instructions: Sequence[Instruction], n: int, seed: int) -> "Asked":
+        from farm.generation.moved import Asked
         from farm.models import chat
 
-        model, tokenizer = self._loaded
         prompts = chat.prompts_ids(
-            tokenizer,
+            self._loaded[1],
             [i.messages for i in instructions],
             max_prompt_tokens=self.max_prompt_tokens,
             control=self.policy.decoding.control,
         )
-        asked = [prompt for prompt in prompts for _ in range(n)]
-        rollouts = decode(
-            model,
-            asked,
-            row_seeds=[derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
-            max_new_tokens=self.policy.decoding.max_new_tokens,
-            temperature=self.policy.decoding.temperature,
-            stop_ids=chat.stop_ids(tokenizer),
-            pad_id=tokenizer.pad_token_id,
-            batch_size=self.batch_size,
+        return Asked(
+            [prompt for prompt in prompts for _ in range(n)],
+            [derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
         )
-        return Drawn(asked, rollouts.responses(), rollouts.stopped_B.tolist())
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """What all answers have in common."""
+        from farm.models import chat
+
+        tokenizer = self._loaded[1]
+        return {
+            "max_new_tokens": self.policy.decoding.max_new_tokens,
+            "temperature": self.policy.decoding.temperature,
+            "stop_ids": chat.stop_ids(tokenizer),
+            "pad_id": tokenizer.pad_token_id,
+            "batch_size": self.batch_size,
+        }
 
     @cached_property
     def _loaded(self) -> tuple[Any, Any]:
         from farm.models.load import load_policy, load_tokenizer
 
         return load_policy(self.policy.path, self.device), load_tokenizer(self.policy.path)
+
+    @cached_property
+    def _loaded_draft(self) -> Any:
+        from farm.models.load import load_draft
+
+        assert self.policy.speculation is not None
+        return load_draft(self.policy.speculation.draft, self._loaded[1], self.device)

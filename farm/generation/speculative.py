@@ -13,13 +13,14 @@ position is proposed, tested or drawn from p is settled by the numbers of earlie
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from farm.generation.decode import Rollouts, draw, uniforms
+from farm.generation.moved import Asked
 from farm.generation.reader import Columns, Reader
 from farm.generation.stop_rules import DraftStep, StopRule
 
@@ -44,32 +45,40 @@ class Speculated:
     rule's estimate (NaN where it made none), min(1, p/q), and 1 if it was accepted."""
 
 
+class Proposer(NamedTuple):
+    """Who proposes tokens."""
+
+    draft: Any
+    """A causal LM in evaluation mode, with the policy's tokens."""
+    rule: StopRule
+
+
 @torch.inference_mode()
 def speculate(
     model: Any,
-    draft: Any,
-    rule: StopRule,
-    prompts: Sequence[Sequence[int]],
+    proposer: Proposer,
+    asked: Asked,
     *,
-    row_seeds: Sequence[int],
     max_new_tokens: int,
     temperature: float,
     stop_ids: Sequence[int],
     pad_id: int,
     batch_size: int,
 ) -> Speculated:
-    """`farm.generation.decode.decode` with a draft of the same tokens: the same law, at
-    temperature 0 the same answers."""
+    """`farm.generation.decode.decode` with a draft: the same law, at temperature 0 the same
+    answers."""
+    prompts, row_seeds = asked
     rollouts = Rollouts.empty(len(prompts), max_new_tokens, pad_id, model.device)
-    counts = (torch.zeros(len(prompts), dtype=torch.int64) for _ in range(4))
-    out = Speculated(rollouts, *(count.to(model.device) for count in counts))
-    how = _How(rule, temperature, torch.tensor(list(stop_ids), device=model.device))
+    nothing_B = torch.zeros(len(prompts), dtype=torch.int64, device=model.device)
+    drafted_B, discarded_B, rejected_B, verified_B = (nothing_B.clone() for _ in range(4))
+    out = Speculated(rollouts, drafted_B, discarded_B, rejected_B, verified_B)
+    how = _How(proposer.rule, temperature, torch.tensor(list(stop_ids), device=model.device))
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     for first in range(0, len(order), batch_size):
         rows = order[first : first + batch_size]
         numbers = uniforms([row_seeds[i] for i in rows], 3 * max_new_tokens)
         numbers_B_T_3 = torch.from_numpy(numbers).view(len(rows), max_new_tokens, 3)
-        batch = _Batch(model, draft, how, [prompts[i] for i in rows], rows, numbers_B_T_3)
+        batch = _Batch(model, proposer.draft, how, [prompts[i] for i in rows], rows, numbers_B_T_3)
         while len(batch.rows_B):
             batch.round(out)
     return Speculated(**{**vars(out), "rollouts": rollouts.trimmed()})
@@ -255,7 +264,7 @@ class _Batch:
         return written_B, stopped_B | (self._written_B + written_B == self._new)
 
     def _advance(self, proposal: _Proposal, verdict: _Verdict, written_B: Tensor) -> None:
-        """Forget what was not accepted; what is new is unread. Rows that have ended do not count."""
+        """Forget what was not accepted; what is new is unread. Ended rows do not count."""
         accepted_B, count = verdict.accepted_B, proposal.tokens_B_K.shape[1]
         self._policy.forget(_within(count, accepted_B))
         self._draft.forget(_within(max(count - 1, 0), accepted_B))

@@ -14,6 +14,9 @@ from farm.checks import require, require_at_least
 if TYPE_CHECKING:
     from torch import Tensor
 
+HEAD = "head"
+"""The folder of an acceptance head, in the artefact that brings one."""
+
 
 class DraftStep(NamedTuple):
     """The draft has just proposed its `place`-th token of the round, counted from 1, in B rows."""
@@ -127,8 +130,6 @@ class TrainedHead(_Rejection):
     judged yet, and a round has two tokens at least, where an end or the limit allows."""
 
     lag: ClassVar[int] = 1
-    # The directory of a head counts by the artefact that it is.
-    key_excludes: ClassVar[frozenset[str]] = frozenset({"head"})
 
     head: str
     """A directory that `methods.acceptance_head` wrote."""

@@ -1,8 +1,9 @@
-"""SpecDec++'s acceptance head (arXiv 2405.19715): will the policy accept what the draft proposed?"""
+"""SpecDec++'s acceptance head (arXiv 2405.19715): will the policy accept a draft's token?"""
 
 import json
 from pathlib import Path
 
+import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -28,17 +29,17 @@ class AcceptanceHead(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def logits(self, hidden_N_D: Tensor) -> Tensor:
-        """log-odds of acceptance [N]."""
+    def log_odds(self, hidden_N_D: Tensor) -> Tensor:
+        """Of acceptance [N]."""
         x_N_D = hidden_N_D.float()
         for block in self.blocks:
             x_N_D = x_N_D + functional.silu(block(x_N_D))
-        rejected_N, accepted_N = self.output(x_N_D).unbind(-1)
-        return accepted_N - rejected_N
+        logits_N_2: Tensor = self.output(x_N_D)
+        return logits_N_2[:, 1] - logits_N_2[:, 0]
 
     def forward(self, hidden_N_D: Tensor) -> Tensor:
         """P(accepted) [N]."""
-        return self.logits(hidden_N_D).sigmoid()
+        return torch.sigmoid(self.log_odds(hidden_N_D))
 
 
 def save_head(head: AcceptanceHead, folder: Path) -> None:
