@@ -3,7 +3,7 @@
 policy -> outputs -> evaluations -> curve and final table, against the frozen reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from farm.builder import Step
 from farm.caveats import shared_judges
 from farm.errors import ConfigError
 from farm.learning import Learning, Node
+from farm.targets import target_class
 from farm.types import MEASURED_SPLITS, SplitName
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
@@ -219,6 +220,33 @@ class Pipeline(Learning):
                 **parents,
             },
             seed=self._seed("crossing", split),
+            label=label,
+        )
+        return self._ensure(step)
+
+    def speculation(self, ways: Sequence[Node], label: str) -> Artifact:
+        """What the start's answers to `evaluation` take in each of these ways, nodes of the group
+        `decoding` that need the same."""
+        needs = target_class(ways[0]["_target_"]).needs
+        split: SplitName = "evaluation"
+        decoding = {**self._training_decoding, "temperature": self._settings.decoding.temperature}
+        step = Step(
+            "speculation",
+            "farm.stages.speculation:measure",
+            {
+                "sampler": self._config["sampler"],
+                "batch_size": self._config["sampler"]["batch_size"],  # times depend on it
+                "decoding": decoding,
+                "split": split,
+                "limit": self.limit(split),
+                "ways": ways,
+            },
+            {
+                "policy": self.start,
+                "instructions": self.instructions,
+                **{need: getattr(self, need) for need in needs},
+            },
+            seed=self._seed("speculation"),
             label=label,
         )
         return self._ensure(step)

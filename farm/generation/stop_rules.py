@@ -62,8 +62,8 @@ class FixedLength:
         require_at_least("max_tokens", self.max_tokens, 1)
 
     def estimates(self, step: DraftStep) -> "Tensor":
-        """1: no doubt."""
-        return step.hidden_B_D.new_ones(len(step.hidden_B_D))
+        """None: NaN."""
+        return step.hidden_B_D.new_full((len(step.hidden_B_D),), float("nan"))
 
     def stops(self, estimates_B_K: "Tensor") -> "Tensor":
         """Never."""
@@ -115,12 +115,12 @@ class Entropy(_Threshold):
     """The round ends where the draft was unsure: its entropy, in nats, exceeds `threshold`."""
 
     def estimates(self, step: DraftStep) -> "Tensor":
-        """-sum q log q."""
-        return step.probabilities_B_V.xlogy(step.probabilities_B_V).sum(-1).neg()
+        """exp(-entropy): 1 where the draft is sure."""
+        return step.probabilities_B_V.xlogy(step.probabilities_B_V).sum(-1).exp()
 
     def stops(self, estimates_B_K: "Tensor") -> "Tensor":
         """By the newest token alone."""
-        return estimates_B_K[:, -1] > self.threshold
+        return -estimates_B_K[:, -1].log() > self.threshold
 
 
 @dataclass(frozen=True, kw_only=True)
