@@ -90,12 +90,8 @@ def same_law(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
     from scipy.stats import chi2_contingency
 
     tokens, index = np.unique(np.concatenate([one, other]), return_inverse=True)
-    table = np.stack(
-        [
-            np.bincount(part, minlength=len(tokens))
-            for part in (index[: len(one)], index[len(one) :])
-        ]
-    )
+    parts = np.split(index, [len(one)])
+    table = np.stack([np.bincount(part, minlength=len(tokens)) for part in parts])
     rare = table.sum(axis=0) < _RARE
     table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
     table = table[:, table.sum(axis=0) > 0]

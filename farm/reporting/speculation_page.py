@@ -4,6 +4,7 @@ the terminal, and the tables as Markdown, from the frames of farm.studies.specul
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from farm.protocols import FloatArray
 from farm.reporting import plots
 from farm.reporting.markdown import literal, markdown_table
 from farm.reporting.study_layouts import Layout, side_by_side
@@ -32,11 +34,12 @@ _RULE = {"rule": "Rule"}
 _SETTING = {**_RULE, "value": "Setting"}
 _SEEDS = "Means over seeds with 95 % intervals by Student's t."
 _ABOUT_RATES = (
-    "Discarded: tokens of the draft that are not in the answer; passes: of the policy; both for one "
-    "token of the answer, and lower is better."
+    "Discarded: tokens of the draft that are not in the answer; passes: of the policy; both for "
+    "one token of the answer, and lower is better."
 )
 _ABOUT_ORACLE = (
-    "The oracle knows when a token is to be rejected, and stops there: no rule can do better."
+    "The oracle ends a round of the baseline as soon as a token is to be rejected: what foresight "
+    "could save."
 )
 
 
@@ -183,7 +186,7 @@ def reliability_figure(tables: Tables) -> Figure:
     return drawn
 
 
-def _line(place: int) -> dict[str, object]:
+def _line(place: int) -> dict[str, Any]:
     return {
         "color": plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)],
         "linestyle": plots.DASHES[place % len(plots.DASHES)],
@@ -193,9 +196,11 @@ def _line(place: int) -> dict[str, object]:
     }
 
 
-def _reach(rows: pd.DataFrame, column: str) -> "np.ndarray[tuple[int, ...], np.dtype[np.float64]]":
+def _reach(rows: pd.DataFrame, column: str) -> FloatArray:
+    """How far the interval reaches to both sides, [2, rows]; 0 where there is none."""
     low, high = rows[f"{column}_low"], rows[f"{column}_high"]
-    return np.nan_to_num(np.stack([rows[column] - low, high - rows[column]]))
+    reach: FloatArray = np.nan_to_num(np.stack([rows[column] - low, high - rows[column]]))
+    return reach
 
 
 def _titles(axes: Axes, title: str, below: str) -> None:
@@ -224,5 +229,5 @@ def summary(tables: Tables, baseline: str) -> Iterator[str]:
         yield f"Acceptance is foreseen best by {best['rule']}: AUROC {figure(best, 'auroc', 3)}."
 
 
-def _gain(row: Mapping[object, object]) -> str:
+def _gain(row: Mapping[Any, Any]) -> str:
     return f"{row['rule']} ({figure(row, 'gain', 1)} %)"

@@ -49,7 +49,8 @@ def measure(job: Job) -> dict[str, Any]:
 
     `settings.parquet` has a row for each way: sums over answers (generated, drafted, discarded,
     rejected, verified), how well its rule foresees acceptance (auroc, calibration_error, brier,
-    acceptance; NaN where it does not try), p_value (see `_third`) and seconds (wall_s, plain_wall_s).
+    acceptance; NaN where it does not try), p_value (see `_third`) and seconds (wall_s,
+    plain_wall_s).
     `bins.parquet` is the last way's `farm.evaluation.speculation.reliability`.
     """
     import pandas as pd

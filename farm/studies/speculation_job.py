@@ -89,10 +89,10 @@ def _measured(study: SpeculationStudy, parts: list[Part]) -> Measured:
 
     settings, bins = [], []
     for seed, name, artifact in parts:
-        of = {"seed": seed, "rule": name}
+        values = [float(value) for value in study.settings[name].values]
         rows = pd.read_parquet(artifact.path / "settings.parquet")
-        settings.append(rows.assign(**of, value=[float(v) for v in study.settings[name].values]))
-        bins.append(pd.read_parquet(artifact.path / "bins.parquet").assign(**of))
+        settings.append(rows.assign(seed=seed, rule=name, value=values))
+        bins.append(pd.read_parquet(artifact.path / "bins.parquet").assign(seed=seed, rule=name))
     return Measured(pd.concat(settings, ignore_index=True), pd.concat(bins, ignore_index=True))
 
 

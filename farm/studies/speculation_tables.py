@@ -1,4 +1,4 @@
-"""What a study of speculative sampling says: means over seeds, and differences from the baseline."""
+"""What a study of speculative sampling says: means over seeds, and gains over the baseline."""
 
 from typing import TYPE_CHECKING
 
@@ -17,7 +17,7 @@ ORACLE = "oracle"
 
 def speculation_tables(measured: "Measured", study: SpeculationStudy) -> dict[str, pd.DataFrame]:
     """`points`, one row per rule and `value`: discard_rate, verification_rate and `excess` (of the
-    discard rate over the baseline's at the same verification rate); `speedups`, one row per rule and
+    discard rate over the baseline's at the same verification rate); `speedups`, one per rule and
     cost `ratio`, and `gains` over the baseline; `estimates`, one row per rule that estimates
     acceptance; `bins`, their reliability; `times`, seconds per rule and value; `law`, one row. All
     but the last are means over seeds with their intervals."""
@@ -80,7 +80,7 @@ def _gains(chosen: pd.DataFrame, baseline: str) -> pd.DataFrame:
     return others.assign(gain=gain).reset_index()
 
 
-def _pooled(rows: pd.DataFrame) -> pd.Series:  # type: ignore[type-arg]
+def _pooled(rows: pd.DataFrame) -> pd.Series:
     """One bin over all seeds, each token counting once."""
     weights = rows["tokens"] / rows["tokens"].sum()
     means = rows[["estimate", "accepted"]].mul(weights, axis="index").sum()
