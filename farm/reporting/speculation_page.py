@@ -74,7 +74,7 @@ def print_speculation(tables: Tables, baseline: str, console: Console) -> None:
     for layout in (speedups(tables, baseline), estimates(tables)):
         print_layout(layout, console)
     for sentence in summary(tables, baseline):
-        console.print(sentence)
+        console.print(sentence, markup=False)
 
 
 # ----------------------------------------------------------------------------------- layouts
