@@ -6,7 +6,10 @@ from pathlib import Path
 import nbformat
 import pytest
 from fake_runs import write_run
+from fake_speculation import measured, study
 from nbclient import NotebookClient
+
+from farm.studies.speculation_tables import speculation_tables
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -19,6 +22,10 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
+    speculative = folder / "studies" / "speculative"
+    speculative.mkdir(parents=True)
+    for name, table in speculation_tables(measured(), study()).items():
+        table.to_parquet(speculative / f"{name}.parquet", index=False)
     return folder
 
 

@@ -29,6 +29,7 @@ from farm.reporting.study_words import figure, listed
 from farm.reporting.views import Column
 
 Tables = Mapping[str, pd.DataFrame]
+TABLES = ("points", "speedups", "gains", "estimates", "bins", "times", "law")
 
 _RULE = {"rule": "Rule"}
 _SETTING = {**_RULE, "value": "Setting"}
@@ -75,6 +76,11 @@ def print_speculation(tables: Tables, baseline: str, console: Console) -> None:
         print_layout(layout, console)
     for sentence in summary(tables, baseline):
         console.print(sentence, markup=False)
+
+
+def load_tables(folder: Path) -> dict[str, pd.DataFrame]:
+    """The tables that a study has left in its folder, for notebooks."""
+    return {name: pd.read_parquet(folder / f"{name}.parquet") for name in TABLES}
 
 
 # ----------------------------------------------------------------------------------- layouts

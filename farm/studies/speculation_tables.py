@@ -41,7 +41,7 @@ def speculation_tables(measured: "Measured", study: SpeculationStudy) -> dict[st
         "speedups": over_seeds(chosen, ["rule", "ratio"], ["speedup"]),
         "gains": over_seeds(_gains(chosen, study.baseline), ["rule", "ratio"], ["gain"]),
         "estimates": over_seeds(lax, ["rule"], estimated),
-        "bins": bins.groupby(["rule", "bin"], sort=False).apply(_pooled).reset_index(),
+        "bins": bins.groupby(["rule", "bin"]).apply(_pooled).reset_index(),
         "times": over_seeds(times, ["rule", "value"], ["wall_s", "measured_speedup"]),
         "law": _law(measured.settings),
     }
@@ -91,7 +91,7 @@ def _pooled(rows: pd.DataFrame) -> pd.Series:
 def _law(settings: pd.DataFrame) -> pd.DataFrame:
     """Whether any way of decoding has another law than plain sampling: chi-square `tests`, how many
     have p below 5 % as they are (`below`; by chance about one in twenty) and after Holm
-    (`rejected`)."""
+    (`rejected`). Tests of a seed share its plain answers, so that they err together."""
     p_values = settings["p_value"].dropna().to_numpy()
     below, rejected = int((p_values < LEVEL).sum()), int((holm(p_values) < LEVEL).sum())
     return pd.DataFrame([{"tests": len(p_values), "below": below, "rejected": rejected}])
