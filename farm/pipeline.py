@@ -14,7 +14,7 @@ from farm.caveats import shared_judges
 from farm.errors import ConfigError
 from farm.learning import Learning, Node
 from farm.targets import target_class
-from farm.types import MEASURED_SPLITS, SplitName
+from farm.types import MEASURED_SPLITS, DecodingNeed, SplitName
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
 """File types that `evaluation.reference` may have where it names outputs instead of a policy."""
@@ -110,6 +110,19 @@ class Pipeline(Learning):
         if self._settings.evaluation.reference is not None:
             for split in MEASURED_SPLITS:
                 self.reference_outputs(split)
+
+    @property
+    def decoding_needs(self) -> frozenset[DecodingNeed]:
+        """What `decoding` needs besides the policy."""
+        needs: frozenset[DecodingNeed] = target_class(self._config["decoding"]["_target_"]).needs
+        return needs
+
+    def ask_given_decoding(self) -> None:
+        """Get the draft and the head that `decoding` names, so that a wrong one ends a run before
+        anything learns."""
+        for need in self.decoding_needs:
+            if self._config["decoding"][need] is not None:
+                getattr(self, need)
 
     def is_reference(self, temperature: float) -> bool:
         """Whether the start at this temperature is the reference."""

@@ -82,9 +82,14 @@ def test_a_given_head_counts_by_its_content(tmp_path: Path) -> None:
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_wrong_draft_is_named(tmp_path: Path) -> None:
+def test_a_wrong_draft_ends_a_run_before_anything_learns(tmp_path: Path) -> None:
+    overrides = ["method=dpo", "decoding=speculative", "decoding.draft=/no/where"]
+    config: dict[str, Any] = plain(compose(overrides))
+    noted = Noted(tmp_path)
+    pipeline = Pipeline(config, Settings.from_plain(config), noted)
     with pytest.raises(ConfigError, match=r"decoding\.draft: .*no such directory"):
-        answers(["method=dpo", "decoding=speculative", "decoding.draft=/no/where"], tmp_path)
+        pipeline.ask_given_decoding()
+    assert set(noted.steps) <= {"instructions", "draft (given)"}
 
 
 def test_mistakes_are_named() -> None:

@@ -138,6 +138,9 @@ class TrainedHead(_Rejection):
         """The head's, of the token before; 1 at the first."""
         if step.place == 1:
             return step.hidden_B_D.new_ones(len(step.hidden_B_D))
+        width = step.hidden_B_D.shape[1]
+        fits = self._head.sizes["width"] == width
+        require("decoding.head", self.head, f"a head for a draft of width {width}", fits)
         estimates_B: Tensor = self._head.to(step.hidden_B_D.device)(step.hidden_B_D)
         return estimates_B
 

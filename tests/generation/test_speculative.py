@@ -266,6 +266,15 @@ def test_shallow_models_compute_their_first_blocks(folder: Path) -> None:
         first_blocks(model, 2)
 
 
+def test_a_head_for_another_draft_is_named(
+    folder: Path, models: tuple[Any, Any], tmp_path: Path
+) -> None:
+    save_head(AcceptanceHead(16, 0), tmp_path / "narrow")
+    rule = TrainedHead(head=str(tmp_path / "narrow"), threshold=1.0)
+    with pytest.raises(ConfigError, match="a draft of width 32"):
+        answer(models, rule, prompts(folder), **how(folder))
+
+
 @pytest.mark.parametrize(
     ("make", "said"),
     [
