@@ -108,8 +108,7 @@ def test_greedy_answers_are_those_of_plain_decoding(
     torch.testing.assert_close(found.logprobs_B_T, plain.logprobs_B_T, atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("temperature", [0.7, 1.0])
-@pytest.mark.parametrize("name", RULES)
+@pytest.mark.parametrize(("name", "temperature"), [*((name, 1.0) for name in RULES), ("head", 0.7)])
 def test_answers_follow_the_policys_own_law(
     name: str, temperature: float, folder: Path, models: tuple[Any, Any]
 ) -> None:

@@ -132,18 +132,20 @@ def foreseen(policies: tuple[PolicyRef, PolicyRef], head: Path) -> FloatArray:
     return tested[:, ~np.isnan(tested[0])]
 
 
-def test_a_kill_changes_nothing(
-    policies: tuple[PolicyRef, PolicyRef], head: Path, tmp_path: Path
-) -> None:
+def test_a_kill_changes_nothing(policies: tuple[PolicyRef, PolicyRef], tmp_path: Path) -> None:
     start, draft = policies
     inputs = Inputs(instructions=toy.instructions(400), draft=draft)
-    context = toy.context(tmp_path)
+    short = learner(epochs=2.0, resume_every=5)
+    short.fit(start, inputs, toy.context(tmp_path / "whole"))
+    context = toy.context(tmp_path / "killed")
     toy.interrupt_at(context, 12)
     with pytest.raises(toy.Interrupted):
-        learner(resume_every=5).fit(start, inputs, context)
-    assert not (tmp_path / "head").exists()
-    learner(resume_every=5).fit(start, inputs, toy.context(tmp_path))
-    one, other = (load_file(folder / "head.safetensors") for folder in (head, tmp_path / "head"))
+        short.fit(start, inputs, context)
+    assert not (tmp_path / "killed" / "head").exists()
+    short.fit(start, inputs, toy.context(tmp_path / "killed"))
+    one, other = (
+        load_file(tmp_path / name / "head" / "head.safetensors") for name in ("whole", "killed")
+    )
     assert all(one[name].equal(other[name]) for name in one)
 
 
