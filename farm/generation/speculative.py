@@ -170,7 +170,7 @@ class _Batch:
         proposal = self._propose()
         verdict = self._verify(proposal)
         self._count(out, proposal, verdict)
-        written_B, ended_B = self._write(out.rollouts, proposal, verdict)
+        written_B, ended_B = self._write(out.rollouts, verdict)
         self._advance(proposal, verdict, written_B)
         if bool(ended_B.any()):
             self._keep((~ended_B).nonzero()[:, 0])
@@ -205,8 +205,7 @@ class _Batch:
         return _Proposal(tokens_B_K, q_B_K_V, estimates_B_K, drafted_B)
 
     def _verify(self, proposal: _Proposal) -> _Verdict:
-        tokens_B_K, drafted_B = proposal.tokens_B_K, proposal.drafted_B
-        count = tokens_B_K.shape[1]
+        tokens_B_K, count = proposal.tokens_B_K, proposal.tokens_B_K.shape[1]
         columns = self._policy_unread.then(tokens_B_K, proposal.proposed_B_K, self._last_B)
         logprobs_B_K1_V = self._how.logprobs(self._policy.read(columns, keep=count + 1))
         p_B_K1_V = self._how.probabilities(logprobs_B_K1_V)
@@ -215,19 +214,24 @@ class _Batch:
         acceptance_B_K = (p_B_K / q_B_K).clamp(max=1)
         passed_B_K = proposal.proposed_B_K & (self._numbers(count, _TEST) < acceptance_B_K)
         accepted_B = passed_B_K.long().cumprod(1).sum(1)
+        row_B = torch.arange(len(accepted_B), device=accepted_B.device)
+        tokens_B_K1 = functional.pad(tokens_B_K, (0, 1))
+        tokens_B_K1[row_B, accepted_B] = self._behind(proposal, p_B_K1_V, accepted_B)
+        logprobs_B_K1 = logprobs_B_K1_V.gather(-1, tokens_B_K1[..., None])[..., 0]
+        return _Verdict(acceptance_B_K, accepted_B, tokens_B_K1, logprobs_B_K1)
 
-        # The token behind them: from norm(max(p - q, 0)), with q = 0 where none was rejected.
+    def _behind(self, proposal: _Proposal, p_B_K1_V: Tensor, accepted_B: Tensor) -> Tensor:
+        """The token behind the accepted ones: from norm(max(p - q, 0)), with q = 0 where none was
+        rejected."""
         row_B = torch.arange(len(accepted_B), device=accepted_B.device)
         p_B_V = p_B_K1_V[row_B, accepted_B]
         q_B_V = functional.pad(proposal.q_B_K_V, (0, 0, 0, 1))[row_B, accepted_B]
-        rest_B_V = (p_B_V - q_B_V * (accepted_B < drafted_B)[:, None]).clamp(min=0)
+        rejected_B = accepted_B < proposal.drafted_B
+        rest_B_V = (p_B_V - q_B_V * rejected_B[:, None]).clamp(min=0)
         # Rounding may leave nothing where p and q are equal but for their last bits.
         rest_B_V = torch.where(rest_B_V.sum(-1, keepdim=True) > 0, rest_B_V, p_B_V)
-        behind_B = draw(rest_B_V, self._numbers(count + 1, _REPLACEMENT)[row_B, accepted_B])
-        tokens_B_K1 = functional.pad(tokens_B_K, (0, 1))
-        tokens_B_K1[row_B, accepted_B] = behind_B
-        logprobs_B_K1 = logprobs_B_K1_V.gather(-1, tokens_B_K1[..., None])[..., 0]
-        return _Verdict(acceptance_B_K, accepted_B, tokens_B_K1, logprobs_B_K1)
+        numbers_B_K1 = self._numbers(p_B_K1_V.shape[1], _REPLACEMENT)
+        return draw(rest_B_V, numbers_B_K1[row_B, accepted_B])
 
     def _count(self, out: Speculated, proposal: _Proposal, verdict: _Verdict) -> None:
         drafted_B, accepted_B = proposal.drafted_B, verdict.accepted_B
@@ -243,9 +247,7 @@ class _Batch:
         reached_B_K = proposal.proposed_B_K & _within(count, accepted_B + 1)
         out.tested.append(shown_3_B_K[:, reached_B_K].cpu())
 
-    def _write(
-        self, out: Rollouts, proposal: _Proposal, verdict: _Verdict
-    ) -> tuple[Tensor, Tensor]:
+    def _write(self, out: Rollouts, verdict: _Verdict) -> tuple[Tensor, Tensor]:
         """How many tokens each row was given [B], and whether it has ended [B]."""
         tokens_B_K1, accepted_B = verdict.tokens_B_K1, verdict.accepted_B
         width = tokens_B_K1.shape[1]
