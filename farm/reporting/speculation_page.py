@@ -29,7 +29,7 @@ from farm.reporting.study_words import figure, listed
 from farm.reporting.views import Column
 
 Tables = Mapping[str, pd.DataFrame]
-TABLES = ("points", "speedups", "gains", "estimates", "bins", "times", "law")
+TABLES = ("points", "frontier", "speedups", "gains", "estimates", "bins", "times", "law")
 
 _RULE = {"rule": "Rule"}
 _SETTING = {**_RULE, "value": "Setting"}
@@ -220,6 +220,15 @@ def summary(tables: Tables, baseline: str) -> Iterator[str]:
     yield (
         f"Of {law['tests']} chi-square tests of speculative against plain sampling {law['below']} "
         f"have p below 5 %, and {law['rejected']} after Holm's adjustment."
+    )
+    frontier = tables["frontier"]
+    above = [
+        f"{row['rule']} {figure(row, 'excess', 3)}"
+        for row in frontier[frontier["rule"] != baseline].to_dict("records")
+    ]
+    yield (
+        f"Draft tokens discarded per token, less those of {baseline} at as many passes, averaged "
+        f"over settings: {listed(above)}."
     )
     gains = tables["gains"]
     for ratio, rows in gains.groupby("ratio", sort=False):

@@ -17,7 +17,8 @@ ORACLE = "oracle"
 
 def speculation_tables(measured: "Measured", study: SpeculationStudy) -> dict[str, pd.DataFrame]:
     """`points`, one row per rule and `value`: discard_rate, verification_rate and `excess` (of the
-    discard rate over the baseline's at the same verification rate); `speedups`, one per rule and
+    discard rate over the baseline's at the same verification rate); `frontier`, one per rule: the
+    mean of the excess over its values; `speedups`, one per rule and
     cost `ratio`, and `gains` over the baseline; `estimates`, one row per rule that estimates
     acceptance; `bins`, their reliability; `times`, seconds per rule and value; `law`, one row. All
     but the last are means over seeds with their intervals."""
@@ -34,10 +35,12 @@ def speculation_tables(measured: "Measured", study: SpeculationStudy) -> dict[st
         measured_speedup=measured.settings["plain_wall_s"] / measured.settings["wall_s"]
     )
     points = ["discard_rate", "verification_rate", "excess"]
+    frontier = settings.groupby(["seed", "rule"], sort=False)["excess"].mean().reset_index()
     estimated = ["auroc", "calibration_error", "brier"]
     bins = measured.bins[measured.bins["rule"].isin(lax["rule"])]
     return {
         "points": over_seeds(settings, ["rule", "value"], points),
+        "frontier": over_seeds(frontier, ["rule"], ["excess"]),
         "speedups": over_seeds(chosen, ["rule", "ratio"], ["speedup"]),
         "gains": over_seeds(_gains(chosen, study.baseline), ["rule", "ratio"], ["gain"]),
         "estimates": over_seeds(lax, ["rule"], estimated),

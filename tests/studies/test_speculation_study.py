@@ -1,6 +1,7 @@
 """What the report of speculative sampling says, on made-up figures."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -63,8 +64,9 @@ def test_estimates_are_those_of_the_laxest_setting() -> None:
 
 
 def test_the_summary_says_who_is_faster() -> None:
-    law, first, _, foreseen = summary(speculation_tables(measured(), study()), "fixed")
+    law, frontier, first, _, foreseen = summary(speculation_tables(measured(), study()), "fixed")
     assert "45 chi-square tests" in law and "0 have p" in law
+    assert re.search(r"head -0\.05\d .*odd</b> 0\.05\d .*oracle -0\.\d+", frontier)
     assert "faster: head (" in first and "slower: <b>odd</b> (" in first
     assert "0.740" in foreseen
 
