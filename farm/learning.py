@@ -18,6 +18,7 @@ from farm.seeds import derive
 from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.targets import target_class
+from farm.training.on_policy import OnPolicyLearner
 from farm.types import Need, SplitName
 
 Node = Mapping[str, Any]
@@ -155,7 +156,7 @@ class Learning:
         step = Step(
             "reward",
             "farm.stages.reward:run",
-            {"reward": node, **self._training_nodes()},
+            {"reward": node, **self._training_nodes(node)},
             {
                 "start": self.start,
                 "judgments": self.judgments,
@@ -212,14 +213,18 @@ class Learning:
             CHECKPOINT_STAGE, key, self.policy.path.parent.parent / CHECKPOINT_STAGE / key
         )
 
-    def _training_nodes(self) -> dict[str, Any]:
-        return {"tuning": self._config["tuning"], "decoding": self._training_decoding}
+    def _training_nodes(self, learner: Node) -> dict[str, Any]:
+        of_start = self._config["start_tuning"] if learner is self._config["sft"] else None
+        return {"tuning": of_start or self._config["tuning"], "decoding": self._training_decoding}
 
     def _fit(
         self, learner: Node, label: str, start: Artifact, demonstrations: SplitName
     ) -> Artifact:
-        needs = target_class(learner["_target_"]).needs
-        config = {"learner": learner, **self._training_nodes()}
+        cls = target_class(learner["_target_"])
+        needs = cls.needs
+        config = {"learner": learner, **self._training_nodes(learner)}
+        if issubclass(cls, OnPolicyLearner):
+            config["sampler"] = self._config["sampler"]
         parents = {"start": start, "instructions": self.instructions}
         if "judgments" in needs:
             parents["judgments"] = self.judgments

@@ -3,13 +3,16 @@
 import ast
 from pathlib import Path
 
+import fake_stability
 import nbformat
 import pytest
 from fake_runs import write_run
 from fake_speculation import measured, study
 from nbclient import NotebookClient
 
+from farm.reporting.study_sections import write_tables
 from farm.studies.speculation_tables import speculation_tables
+from farm.studies.stability_tables import stability_tables
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -22,6 +25,9 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
+    stability = folder / "studies" / "stability_gap"
+    stability.mkdir(parents=True)
+    write_tables(stability, stability_tables(fake_stability.measured(), fake_stability.BASELINE))
     speculative = folder / "studies" / "speculative"
     speculative.mkdir(parents=True)
     for name, table in speculation_tables(measured(), study()).items():

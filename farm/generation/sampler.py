@@ -7,12 +7,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from farm.errors import ConfigError
+from farm.generation.engines import Engine, own_decoder
 from farm.protocols import Sampler
 from farm.seeds import derive
 from farm.types import Completion, Instruction, PolicyRef
 
 if TYPE_CHECKING:
-    from farm.generation.moved import Asked
+    from farm.generation.moved import Answer, Asked
     from farm.generation.speculative import Speculated
 
 
@@ -84,7 +85,70 @@ def draw_one(
     )
 
 
-class FarmSampler:
+class TokenSampler:
+    """What samplers share that draw token ids: prompts, seeds, texts."""
+
+    policy: PolicyRef
+    max_prompt_tokens: int
+
+    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
+        """n completions per instruction, those of one instruction contiguous."""
+        from farm.models import chat
+
+        drawn = self.draw(instructions, n=n, seed=seed)
+        texts = chat.decode_batch(self._tokenizer, drawn.responses)
+        name = policy_name(self.policy.path)
+        asked = [(instruction.id, sample) for instruction in instructions for sample in range(n)]
+        return [
+            Completion(id, text, name, sample, stopped)
+            for (id, sample), text, stopped in zip(asked, texts, drawn.stopped, strict=True)
+        ]
+
+    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
+        """What `sample` draws, as ids."""
+        asked = self._asked(instructions, n, seed)
+        found = self._answers(asked, self._how)
+        return Drawn(asked.prompts, [a.ids for a in found], [a.stopped for a in found])
+
+    def _asked(self, instructions: Sequence[Instruction], n: int, seed: int) -> "Asked":
+        from farm.generation.moved import Asked
+        from farm.models import chat
+
+        prompts = chat.prompts_ids(
+            self._tokenizer,
+            [i.messages for i in instructions],
+            max_prompt_tokens=self.max_prompt_tokens,
+            control=self.policy.decoding.control,
+        )
+        return Asked(
+            [prompt for prompt in prompts for _ in range(n)],
+            [derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
+        )
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """Keywords of `farm.generation.decode.decode`."""
+        from farm.models import chat
+
+        return {
+            "max_new_tokens": self.policy.decoding.max_new_tokens,
+            "temperature": self.policy.decoding.temperature,
+            "stop_ids": chat.stop_ids(self._tokenizer),
+            "pad_id": self._tokenizer.pad_token_id,
+        }
+
+    def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
+        """One to each prompt; `how` are keywords of `farm.generation.decode.decode`."""
+        raise NotImplementedError
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from farm.models.load import load_tokenizer
+
+        return load_tokenizer(self.policy.path)
+
+
+class FarmSampler(TokenSampler):
     """Draws answers with `farm.generation.decode`.
 
     What is drawn depends on (policy, instruction, sample, seed, temperature) alone: not on
@@ -110,81 +174,37 @@ class FarmSampler:
         self.max_prompt_tokens = max_prompt_tokens
         self.device = device
 
-    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
-        """n completions per instruction, those of one instruction contiguous."""
-        from farm.models import chat
+    def engine(self) -> Engine:
+        """The same loop, where the learner computes."""
+        return own_decoder(self.policy)
 
-        _, tokenizer = self._loaded
-        drawn = self.draw(instructions, n=n, seed=seed)
-        texts = chat.decode_batch(tokenizer, drawn.responses)
-        name = policy_name(self.policy.path)
-        asked = [(instruction.id, sample) for instruction in instructions for sample in range(n)]
-        return [
-            Completion(id, text, name, sample, stopped)
-            for (id, sample), text, stopped in zip(asked, texts, drawn.stopped, strict=True)
-        ]
+    def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
+        from farm.generation.moved import answers, answers_in
 
-    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
-        """What `sample` draws, as ids."""
-        from farm.generation.decode import decode
-
-        asked = self._asked(instructions, n, seed)
-        if self.policy.speculation is None:
-            model, (prompts, row_seeds) = self._loaded[0], asked
-            rollouts = decode(model, prompts, row_seeds=row_seeds, **self._how)
-        else:
-            rollouts = self._speculate(asked).rollouts
-        return Drawn(asked.prompts, rollouts.responses(), rollouts.stopped_B.tolist())
+        if self.policy.speculation is not None:
+            return answers_in(self._speculate(asked, how).rollouts)
+        return answers(self._model, asked, {**how, "batch_size": self.batch_size})
 
     def speculate(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> "Speculated":
         """What `sample` draws from a policy with a draft, with what it took."""
-        return self._speculate(self._asked(instructions, n, seed))
+        return self._speculate(self._asked(instructions, n, seed), self._how)
 
-    def _speculate(self, asked: "Asked") -> "Speculated":
+    def _speculate(self, asked: "Asked", how: dict[str, Any]) -> "Speculated":
         from farm.generation.speculative import Proposer, speculate
 
         assert self.policy.speculation is not None
-        proposer = Proposer(self._loaded_draft, self.policy.speculation.stop)
-        return speculate(self._loaded[0], proposer, asked, **self._how)
-
-    def _asked(self, instructions: Sequence[Instruction], n: int, seed: int) -> "Asked":
-        from farm.generation.moved import Asked
-        from farm.models import chat
-
-        prompts = chat.prompts_ids(
-            self._loaded[1],
-            [i.messages for i in instructions],
-            max_prompt_tokens=self.max_prompt_tokens,
-            control=self.policy.decoding.control,
-        )
-        return Asked(
-            [prompt for prompt in prompts for _ in range(n)],
-            [derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
-        )
-
-    @property
-    def _how(self) -> dict[str, Any]:
-        """What all answers have in common."""
-        from farm.models import chat
-
-        tokenizer = self._loaded[1]
-        return {
-            "max_new_tokens": self.policy.decoding.max_new_tokens,
-            "temperature": self.policy.decoding.temperature,
-            "stop_ids": chat.stop_ids(tokenizer),
-            "pad_id": tokenizer.pad_token_id,
-            "batch_size": self.batch_size,
-        }
+        proposer = Proposer(self._draft, self.policy.speculation.stop)
+        return speculate(self._model, proposer, asked, **how, batch_size=self.batch_size)
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from farm.models.load import load_policy, load_tokenizer
+    def _model(self) -> Any:
+        from farm.models.load import load_policy
 
-        return load_policy(self.policy.path, self.device), load_tokenizer(self.policy.path)
+        return load_policy(self.policy.path, self.device)
 
     @cached_property
-    def _loaded_draft(self) -> Any:
+    def _draft(self) -> Any:
         from farm.models.load import load_draft
 
         assert self.policy.speculation is not None
-        return load_draft(self.policy.speculation.draft, self._loaded[1], self.device)
+        return load_draft(self.policy.speculation.draft, self._tokenizer, self.device)

@@ -28,6 +28,7 @@ GIVEN = {
     "study.human": "barnyard_human",
     "study.rules": "{one: {overrides: [], key: decoding.temperature, values: [1.0]}}",
     "study.seeds": "[1,2]",
+    "study.texts": "{_target_: farm.data.texts.TextFile, path: texts.txt}",
     "study.trials": "{}",
     "study.tuning_seeds": "[3]",
     "study.variants": "{one: [], other: ['reward.epochs=1.0']}",
