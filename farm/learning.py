@@ -7,10 +7,12 @@ what it needs, so DPO never trains a reward model; what is there is reused.
 from collections.abc import Callable, Mapping
 from dataclasses import fields
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
+from farm.errors import ConfigError, DataError
 from farm.protocols import RewardLearner
 from farm.seeds import derive
 from farm.settings import DataKeys, Settings
@@ -76,6 +78,39 @@ class Learning:
             "instruct": lambda: self.model,
         }
         return starts[self._settings.start]()
+
+    @cached_property
+    def draft(self) -> Artifact:
+        """What proposes tokens in speculative sampling: the policy that `decoding.draft` names, or
+        one made of the start."""
+        path, node = self._config["decoding"].get("draft"), self._config["draft"]
+        if path is not None:
+            return self._given("decoding.draft", path, "draft (given)")
+        return self._fit(node, class_label(node), self.start, "sft")
+
+    @cached_property
+    def head(self) -> Artifact:
+        """What says when the draft stops: the acceptance head that `decoding.head` names, or one
+        trained for the draft and the start."""
+        path, node = self._config["decoding"]["head"], self._config["head"]
+        if path is None:
+            return self._fit(node, class_label(node), self.start, "sft")
+        run, files = "farm.stages.speculation:given_head", {"path": Path(path).resolve()}
+        return self._ensure(Step("head", run, {}, {}, 0, "acceptance head (given)", files=files))
+
+    def _given(self, key: str, path: str, label: str) -> Artifact:
+        """The policy that a key of the configuration names, a directory or a hub name."""
+        node = {
+            "_target_": "farm.models.pretrained.Pretrained",
+            "path": path,
+            "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
+            "max_new_tokens": self._settings.decoding.max_new_tokens,
+        }
+        _ = self.instructions  # outside, so that what is wrong with them is not told as its fault
+        try:
+            return self._model(node, label)
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{key}: {error}") from error
 
     @cached_property
     def pairs(self) -> Artifact:
@@ -197,6 +232,8 @@ class Learning:
             parents["reward"] = self.reward
         if needs & {"demonstrations", "text"}:
             config["demonstrations"] = demonstrations
+        if "draft" in needs:
+            parents["draft"] = self.draft
         if "annotator" in needs:
             config["annotator"] = self._config["annotators"]["train"]
         run, seed = "farm.stages.policy:run", self._seed("policy", label)
@@ -210,8 +247,11 @@ class Learning:
         n: int,
         limit: int | None,
         label: str,
+        how: Node | None = None,
     ) -> Artifact:
-        """Answers of a policy; one seed per split, so that policies share random numbers."""
+        """Answers of a policy; one seed per split, so that policies share random numbers. `how` is
+        the node of a way of decoding that needs more than the policy."""
+        needs = target_class(how["_target_"]).needs if how else ()
         step = Step(
             "outputs",
             "farm.stages.outputs:sample",
@@ -221,8 +261,13 @@ class Learning:
                 "split": split,
                 "n": n,
                 "limit": limit,
+                **({"how": how} if needs else {}),
             },
-            {"policy": policy, "instructions": self.instructions},
+            {
+                "policy": policy,
+                "instructions": self.instructions,
+                **{need: getattr(self, need) for need in needs},
+            },
             seed=self._seed("outputs", split),
             label=label,
         )

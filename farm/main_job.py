@@ -62,6 +62,9 @@ def _plan(config: Mapping[str, Any], settings: Settings, store: Store, console: 
     pipeline = Pipeline(config, settings, planner)
     RewardQuality(config, settings, planner, pipeline).check()
     pipeline.ask_given_reference()
+    pipeline.ask_given_decoding()
+    for need in sorted(pipeline.decoding_needs):
+        getattr(pipeline, need)
     _ = pipeline.policy
     for estimate in estimates(config, settings, pipeline):
         console.message(str(estimate))
@@ -102,6 +105,7 @@ class _Run:
         self._folder.begin(config_yaml, self._info)
         self._reward_quality.check()
         self._pipeline.ask_given_reference()
+        self._pipeline.ask_given_decoding()
         self._learn()
         figures = self._measure()
         self._write(figures)
@@ -120,6 +124,8 @@ class _Run:
         pipeline = self._pipeline
         yield "start", pipeline.start
         self._print_example(pipeline.start)
+        for need in sorted(pipeline.decoding_needs):
+            yield need, getattr(pipeline, need)
         if pipeline.needs_reward:
             yield "reward", pipeline.reward
         yield pipeline.method_label, pipeline.policy

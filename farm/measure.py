@@ -147,7 +147,7 @@ class Measurement:
             yield {**self._summary(items), **training}, items
 
     def _items(self, policy: Artifact, split: SplitName, label: str) -> "pd.DataFrame":
-        outputs = self._pipeline.outputs(policy, split, self._decoding.temperature, label)
+        outputs = self._pipeline.answers(policy, split, label)
         return self._judge(outputs, split, label, policy)
 
     def _judge(

@@ -3,7 +3,7 @@
 policy -> outputs -> evaluations -> curve and final table, against the frozen reference.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -11,9 +11,10 @@ from typing import Any
 from farm.artifacts import Artifact
 from farm.builder import Step
 from farm.caveats import shared_judges
-from farm.errors import ConfigError, DataError
+from farm.errors import ConfigError
 from farm.learning import Learning, Node
-from farm.types import MEASURED_SPLITS, SplitName
+from farm.targets import target_class
+from farm.types import MEASURED_SPLITS, DecodingNeed, SplitName
 
 OUTPUT_FILES = frozenset({".json", ".jsonl", ".parquet"})
 """File types that `evaluation.reference` may have where it names outputs instead of a policy."""
@@ -37,6 +38,13 @@ class Pipeline(Learning):
         """Answers that are to be evaluated."""
         decoding = {**self._training_decoding, "temperature": temperature}
         return self._sample(policy, split, decoding, n, self.limit(split), f"{label} on {split}")
+
+    def answers(self, policy: Artifact, split: SplitName, label: str) -> Artifact:
+        """A learned policy's answers, decoded as `decoding` says."""
+        settings = self._settings.decoding
+        decoding = {**self._training_decoding, "temperature": settings.temperature}
+        label, how = f"{label} on {split}", self._config["decoding"]
+        return self._sample(policy, split, decoding, 1, self.limit(split), label, how)
 
     def start_outputs(self, split: SplitName, temperature: float) -> Artifact:
         """The start's answers at one temperature."""
@@ -93,17 +101,8 @@ class Pipeline(Learning):
     def _given_policy(self) -> Artifact:
         """The policy that `evaluation.reference` names: one for all splits, even where it is a
         branch on the hub that moves during the run."""
-        node = {
-            "_target_": "farm.models.pretrained.Pretrained",
-            "path": self._settings.evaluation.reference,
-            "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
-            "max_new_tokens": self._settings.decoding.max_new_tokens,
-        }
-        _ = self.instructions  # outside, so that what is wrong with them is not told as its fault
-        try:
-            return self._model(node, "reference policy")
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"evaluation.reference: {error}") from error
+        path = str(self._settings.evaluation.reference)
+        return self._given("evaluation.reference", path, "reference policy")
 
     def ask_given_reference(self) -> None:
         """Get the answers of the opponent that `evaluation.reference` names, so that a wrong one
@@ -111,6 +110,19 @@ class Pipeline(Learning):
         if self._settings.evaluation.reference is not None:
             for split in MEASURED_SPLITS:
                 self.reference_outputs(split)
+
+    @property
+    def decoding_needs(self) -> frozenset[DecodingNeed]:
+        """What `decoding` needs besides the policy."""
+        needs: frozenset[DecodingNeed] = target_class(self._config["decoding"]["_target_"]).needs
+        return needs
+
+    def ask_given_decoding(self) -> None:
+        """Get the draft and the head that `decoding` names, so that a wrong one ends a run before
+        anything learns."""
+        for need in self.decoding_needs:
+            if self._config["decoding"][need] is not None:
+                getattr(self, need)
 
     def is_reference(self, temperature: float) -> bool:
         """Whether the start at this temperature is the reference."""
@@ -221,6 +233,33 @@ class Pipeline(Learning):
                 **parents,
             },
             seed=self._seed("crossing", split),
+            label=label,
+        )
+        return self._ensure(step)
+
+    def speculation(self, ways: Sequence[Node], label: str) -> Artifact:
+        """What the start's answers to `evaluation` take in each of these ways, nodes of the group
+        `decoding` that need the same."""
+        needs = target_class(ways[0]["_target_"]).needs
+        split: SplitName = "evaluation"
+        decoding = {**self._training_decoding, "temperature": self._settings.decoding.temperature}
+        step = Step(
+            "speculation",
+            "farm.stages.speculation:measure",
+            {
+                "sampler": self._config["sampler"],
+                "batch_size": self._config["sampler"]["batch_size"],  # times depend on it
+                "decoding": decoding,
+                "split": split,
+                "limit": self.limit(split),
+                "ways": ways,
+            },
+            {
+                "policy": self.start,
+                "instructions": self.instructions,
+                **{need: getattr(self, need) for need in needs},
+            },
+            seed=self._seed("speculation"),
             label=label,
         )
         return self._ensure(step)

@@ -6,7 +6,8 @@ Field names are the yaml's keys; the yaml files of `conf/` hold the defaults and
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
 from farm.errors import ConfigError
 from farm.protocols import (
@@ -20,6 +21,7 @@ from farm.protocols import (
     Tuning,
 )
 from farm.tracking import Tracker
+from farm.types import DecodingNeed, Speculation
 
 
 def _at_least(lowest: float, key: str, *values: float | None) -> None:
@@ -30,10 +32,17 @@ def _at_least(lowest: float, key: str, *values: float | None) -> None:
 
 @dataclass(frozen=True)
 class DecodingSettings:
-    """How learned policies answer; what else `farm.types.Decoding` says, they bring themselves."""
+    """How learned policies answer, token by token; what else `farm.types.Decoding` says, they bring
+    themselves."""
+
+    needs: ClassVar[frozenset[DecodingNeed]] = frozenset()
 
     temperature: float
     max_new_tokens: int
+
+    def speculation(self, made: Mapping[DecodingNeed, Path]) -> Speculation | None:
+        """What lets a draft propose; `made` are the folders of what it needs."""
+        return None
 
 
 @dataclass(frozen=True)
@@ -164,7 +173,8 @@ class Settings:
         plain = {field.name: config[field.name] for field in fields(Settings)}
         evaluation = dict(config["evaluation"])
         evaluation["temperatures"] = tuple(map(float, evaluation["temperatures"]))
-        plain["decoding"] = DecodingSettings(**config["decoding"])
+        sizes = {field.name: config["decoding"][field.name] for field in fields(DecodingSettings)}
+        plain["decoding"] = DecodingSettings(**sizes)
         plain["pairs"] = PairSettings(**config["pairs"])
         plain["evaluation"] = EvaluationSettings(**evaluation)
         plain["cluster"] = ClusterSettings(**config["cluster"])
@@ -209,6 +219,8 @@ class Configuration(Settings):
     reward: RewardLearner | Scorer
     method: Learner
     sft: Learner
+    draft: Learner
+    head: Learner
     tuning: Tuning
     start_tuning: Tuning | None
     """Of the start policy's learner; None: `tuning`."""

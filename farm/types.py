@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
+    from farm.generation.stop_rules import StopRule
     from farm.protocols import Annotator, Scorer
 
 SplitName = Literal["sft", "preference", "unlabeled", "validation", "evaluation"]
@@ -143,12 +144,24 @@ class BestOf:
 
 
 @dataclass(frozen=True, slots=True)
+class Speculation:
+    """Let a draft propose tokens that the policy accepts or rejects several at once: the policy's
+    own law, in fewer passes."""
+
+    draft: str
+    """A directory that `transformers` loads, with the policy's tokens."""
+    stop: "StopRule"
+    """How many tokens it proposes."""
+
+
+@dataclass(frozen=True, slots=True)
 class PolicyRef:
     """A directory that `transformers` loads, and how to decode from it."""
 
     path: str
     decoding: Decoding
     best_of: BestOf | None = None
+    speculation: Speculation | None = None
 
     @property
     def plain(self) -> bool:
@@ -165,8 +178,19 @@ class ScorerRef:
 
 
 Need = Literal[
-    "instructions", "demonstrations", "judgments", "reward", "annotator", "text", "policies"
+    "instructions",
+    "demonstrations",
+    "judgments",
+    "reward",
+    "annotator",
+    "text",
+    "policies",
+    "draft",
 ]
+
+
+DecodingNeed = Literal["draft", "head"]
+"""What a way of decoding may need: a draft, an acceptance head for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,3 +208,5 @@ class Inputs:
     annotator: "Annotator | None" = None
     text: Sequence[str] | None = None
     policies: Sequence[PolicyRef] | None = None
+    draft: PolicyRef | None = None
+    """A small policy with the start's tokens, for speculative sampling."""

@@ -58,16 +58,22 @@ class SFT(OfflineLearner):
     def _fit(
         self, start: PolicyRef, demonstrations: Sequence[Instruction], context: "Context"
     ) -> None:
-        from farm.models.load import load_policy, load_tokenizer, save_policy
+        from farm.models.load import load_tokenizer, save_policy
 
         tokenizer = load_tokenizer(start.path)
         self.learn(
-            load_policy(start.path, context.device),
+            self.model(start, context),
             tokenizer,
             self._examples(tokenizer, demonstrations),
             context,
             lambda model, path: save_policy(model, tokenizer, path),
         )
+
+    def model(self, start: PolicyRef, context: "Context") -> Any:
+        """What learns, as it is before the first step."""
+        from farm.models.load import load_policy
+
+        return load_policy(start.path, context.device)
 
     def learn(
         self,

@@ -8,9 +8,11 @@ import fake_tunings
 import nbformat
 import pytest
 from fake_runs import write_run
+from fake_speculation import measured, study
 from nbclient import NotebookClient
 
 from farm.reporting.study_sections import write_tables
+from farm.studies.speculation_tables import speculation_tables
 from farm.studies.stability_tables import stability_tables
 from farm.studies.tuning_tables import tuning_tables
 
@@ -32,6 +34,10 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name, tables in studies.items():
         (folder / "studies" / name).mkdir(parents=True)
         write_tables(folder / "studies" / name, tables)
+    speculative = folder / "studies" / "speculative"
+    speculative.mkdir(parents=True)
+    for name, table in speculation_tables(measured(), study()).items():
+        table.to_parquet(speculative / f"{name}.parquet", index=False)
     return folder
 
 

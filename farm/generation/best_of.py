@@ -9,6 +9,8 @@ import numpy as np
 
 from farm.config import build
 from farm.data.records import chunks
+from farm.errors import ConfigError
+from farm.generation.sampler import Speculator
 from farm.protocols import Sampler
 from farm.types import BestOf, Completion, Instruction, PolicyRef
 
@@ -35,10 +37,16 @@ class BestOfSampler:
 
 
 def sampler_of(node: Mapping[str, Any], policy: PolicyRef) -> Sampler:
-    """The sampler that a config node describes, decoding as the policy asks."""
-    if policy.best_of is None:
-        sampler: Sampler = build(node)(policy=policy)
-        return sampler
-    decoding = replace(policy.decoding, temperature=policy.best_of.temperature)
-    plain = PolicyRef(policy.path, decoding)
-    return BestOfSampler(sampler_of(node, plain), policy.best_of)
+    """The sampler that a config node describes, decoding as the policy asks. Raises ConfigError
+    where it cannot."""
+    if policy.best_of is not None:
+        decoding = replace(policy.decoding, temperature=policy.best_of.temperature)
+        one = replace(policy, decoding=decoding, best_of=None)
+        return BestOfSampler(sampler_of(node, one), policy.best_of)
+    sampler: Sampler = build(node)(policy=policy)
+    if policy.speculation is not None and not isinstance(sampler, Speculator):
+        raise ConfigError(
+            f"sampler: {type(sampler).__name__} does not let a draft of ours propose; choose "
+            "sampler=farm, or decoding=default."
+        )
+    return sampler

@@ -41,6 +41,27 @@ class Rollouts:
         lengths = self.mask_B_T.sum(1).tolist()
         return [row[:n] for row, n in zip(self.tokens_B_T.tolist(), lengths, strict=True)]
 
+    @staticmethod
+    def empty(rows: int, max_new_tokens: int, pad_id: int, device: Any) -> "Rollouts":
+        """To be written into."""
+        shape = (rows, max_new_tokens)
+        return Rollouts(
+            torch.full(shape, pad_id, device=device),
+            torch.zeros(shape, dtype=torch.bool, device=device),
+            torch.zeros(shape, device=device),
+            torch.zeros(rows, dtype=torch.bool, device=device),
+        )
+
+    def trimmed(self) -> "Rollouts":
+        """As wide as the longest answer."""
+        longest = int(self.mask_B_T.sum(1).max()) if len(self.mask_B_T) else 0
+        return Rollouts(
+            self.tokens_B_T[:, :longest],
+            self.mask_B_T[:, :longest],
+            self.logprobs_B_T[:, :longest],
+            self.stopped_B,
+        )
+
 
 def uniforms(row_seeds: Sequence[int], length: int) -> NDArray[np.float64]:
     """Counter-based uniform numbers in [0, 1), [rows, length].
@@ -56,16 +77,21 @@ def uniforms(row_seeds: Sequence[int], length: int) -> NDArray[np.float64]:
     return np.asarray((z >> np.uint64(11)) * 2.0**-53)
 
 
+def draw(weights_B_V: Tensor, uniform_B: Tensor) -> Tensor:
+    """Token ids [B] by inverting the cumulative distribution; weights need not sum to 1."""
+    cdf_B_V = weights_B_V.cumsum(-1, dtype=torch.float64)
+    heights_B_1 = uniform_B[:, None] * cdf_B_V[:, -1:]
+    tokens_B_1 = torch.searchsorted(cdf_B_V, heights_B_1, right=True)
+    return tokens_B_1.clamp_(max=weights_B_V.shape[-1] - 1)[:, 0]
+
+
 def choose(logits_B_V: Tensor, uniform_B: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     """(token ids [B], their log-probabilities [B]) by inverting the cumulative distribution."""
     logprobs_B_V = torch.log_softmax(logits_B_V.float() / (temperature or 1.0), dim=-1)
     if temperature == 0:
         tokens_B_1 = logprobs_B_V.argmax(-1, keepdim=True)
     else:
-        cdf_B_V = logprobs_B_V.exp().cumsum(-1, dtype=torch.float64)
-        heights_B_1 = uniform_B[:, None] * cdf_B_V[:, -1:]
-        tokens_B_1 = torch.searchsorted(cdf_B_V, heights_B_1, right=True)
-        tokens_B_1.clamp_(max=logits_B_V.shape[-1] - 1)
+        tokens_B_1 = draw(logprobs_B_V.exp(), uniform_B)[:, None]
     return tokens_B_1[:, 0], logprobs_B_V.gather(-1, tokens_B_1)[:, 0]
 
 
@@ -84,14 +110,8 @@ def decode(
 
     `row_seeds` are 63-bit integers; temperature 0 is greedy.
     """
-    shape = (len(prompts), max_new_tokens)
     device = model.device
-    out = Rollouts(
-        torch.full(shape, pad_id, device=device),
-        torch.zeros(shape, dtype=torch.bool, device=device),
-        torch.zeros(shape, device=device),
-        torch.zeros(len(prompts), dtype=torch.bool, device=device),
-    )
+    out = Rollouts.empty(len(prompts), max_new_tokens, pad_id, device)
     stop = torch.tensor(list(stop_ids), device=device)
     order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))
     with torch.inference_mode():
@@ -100,13 +120,7 @@ def decode(
             uniform_B_T = torch.from_numpy(uniforms([row_seeds[i] for i in rows], max_new_tokens))
             batch = _Batch(model, [prompts[i] for i in rows], rows, max_new_tokens)
             batch.run(out, uniform_B_T.to(device), temperature, stop)
-    longest = int(out.mask_B_T.sum(1).max()) if prompts else 0
-    return Rollouts(
-        out.tokens_B_T[:, :longest],
-        out.mask_B_T[:, :longest],
-        out.logprobs_B_T[:, :longest],
-        out.stopped_B,
-    )
+    return out.trimmed()
 
 
 class _Batch:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from farm.generation.decode import decode
+from farm.generation.decode import Rollouts, decode
 from farm.models.adapters import merged_weights
 from farm.models.load import best_device, load_policy
 
@@ -61,7 +61,11 @@ class MovedPolicy:
 
 def answers(model: Any, asked: Asked, how: Mapping[str, Any]) -> list[Answer]:
     """The model's, in the prompts' order."""
-    found = decode(model, asked.prompts, row_seeds=asked.row_seeds, **how)
+    return answers_in(decode(model, asked.prompts, row_seeds=asked.row_seeds, **how))
+
+
+def answers_in(found: Rollouts) -> list[Answer]:
+    """One by one."""
     drawn = zip(
         found.responses(), found.logprobs_B_T.tolist(), found.stopped_B.tolist(), strict=True
     )

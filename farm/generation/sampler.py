@@ -14,6 +14,7 @@ from farm.types import Completion, Instruction, PolicyRef
 
 if TYPE_CHECKING:
     from farm.generation.moved import Answer, Asked
+    from farm.generation.speculative import Speculated
 
 
 def policy_name(path: str) -> str:
@@ -38,6 +39,15 @@ class IdSampler(Protocol):
 
     def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
         """What `sample` draws, as ids."""
+        ...
+
+
+@runtime_checkable
+class Speculator(Protocol):
+    """A sampler that lets the policy's draft propose."""
+
+    def speculate(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> "Speculated":
+        """What `sample` draws, with what it took."""
         ...
 
 
@@ -96,6 +106,11 @@ class TokenSampler:
 
     def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
         """What `sample` draws, as ids."""
+        asked = self._asked(instructions, n, seed)
+        found = self._answers(asked, self._how)
+        return Drawn(asked.prompts, [a.ids for a in found], [a.stopped for a in found])
+
+    def _asked(self, instructions: Sequence[Instruction], n: int, seed: int) -> "Asked":
         from farm.generation.moved import Asked
         from farm.models import chat
 
@@ -105,21 +120,22 @@ class TokenSampler:
             max_prompt_tokens=self.max_prompt_tokens,
             control=self.policy.decoding.control,
         )
-        asked = Asked(
+        return Asked(
             [prompt for prompt in prompts for _ in range(n)],
             [derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
         )
-        decoding = self.policy.decoding
-        found = self._answers(
-            asked,
-            {
-                "max_new_tokens": decoding.max_new_tokens,
-                "temperature": decoding.temperature,
-                "stop_ids": chat.stop_ids(self._tokenizer),
-                "pad_id": self._tokenizer.pad_token_id,
-            },
-        )
-        return Drawn(asked.prompts, [a.ids for a in found], [a.stopped for a in found])
+
+    @property
+    def _how(self) -> dict[str, Any]:
+        """Keywords of `farm.generation.decode.decode`."""
+        from farm.models import chat
+
+        return {
+            "max_new_tokens": self.policy.decoding.max_new_tokens,
+            "temperature": self.policy.decoding.temperature,
+            "stop_ids": chat.stop_ids(self._tokenizer),
+            "pad_id": self._tokenizer.pad_token_id,
+        }
 
     def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
         """One to each prompt; `how` are keywords of `farm.generation.decode.decode`."""
@@ -163,12 +179,32 @@ class FarmSampler(TokenSampler):
         return own_decoder(self.policy)
 
     def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
-        from farm.generation.moved import answers
+        from farm.generation.moved import answers, answers_in
 
+        if self.policy.speculation is not None:
+            return answers_in(self._speculate(asked, how).rollouts)
         return answers(self._model, asked, {**how, "batch_size": self.batch_size})
+
+    def speculate(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> "Speculated":
+        """What `sample` draws from a policy with a draft, with what it took."""
+        return self._speculate(self._asked(instructions, n, seed), self._how)
+
+    def _speculate(self, asked: "Asked", how: dict[str, Any]) -> "Speculated":
+        from farm.generation.speculative import Proposer, speculate
+
+        assert self.policy.speculation is not None
+        proposer = Proposer(self._draft, self.policy.speculation.stop)
+        return speculate(self._model, proposer, asked, **how, batch_size=self.batch_size)
 
     @cached_property
     def _model(self) -> Any:
         from farm.models.load import load_policy
 
         return load_policy(self.policy.path, self.device)
+
+    @cached_property
+    def _draft(self) -> Any:
+        from farm.models.load import load_draft
+
+        assert self.policy.speculation is not None
+        return load_draft(self.policy.speculation.draft, self._tokenizer, self.device)

@@ -81,6 +81,19 @@ def load_policy(
     return allow_packing(model.to(device or best_device()).eval())
 
 
+def load_draft(path: str | Path, tokenizer: Any, device: str | None = None) -> Any:
+    """`load_policy` of a model that is to propose tokens to one with this tokenizer. Raises
+    ConfigError where its tokens are others."""
+    own = load_tokenizer(path)
+    if own.get_vocab() != tokenizer.get_vocab():
+        raise ConfigError(
+            f"decoding.draft: {path} has {len(own)} tokens, and not those of the policy "
+            f"({len(tokenizer)}): it cannot propose any. Right would be a smaller model of the "
+            "same family, or null, for one that is made of the start."
+        )
+    return load_policy(path, device)
+
+
 def load_reward_model(
     path: str | Path,
     device: str | None = None,

@@ -2,10 +2,12 @@
 
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+from farm.config import build
 from farm.data.records import chunks, last_user_text, read_completions, write_completions
 from farm.errors import DataError
 from farm.generation.best_of import sampler_of
@@ -26,6 +28,8 @@ def sample(job: Job) -> dict[str, Any]:
     already there are not sampled again."""
     instructions = load_split(job.parents["instructions"], job.config["split"], job.config["limit"])
     policy = policy_ref(job.parents["policy"], job.config["decoding"])
+    if "how" in job.config:
+        policy = replace(policy, speculation=build(job.config["how"]).speculation(job.parents))
     sampler = sampler_of(job.config["sampler"], policy)
     n, parts = job.config["n"], job.work / "parts"
     drawn = n * (policy.best_of.n if policy.best_of else 1)

@@ -45,6 +45,7 @@ def _inputs(needs: frozenset[Need], job: Job) -> Inputs:
         "reward": _reward,
         "annotator": _annotator,
         "text": _text,
+        "draft": _draft,
     }
     return Inputs(**{need: load[need](job) for need in needs})  # type: ignore[arg-type]
 
@@ -73,6 +74,10 @@ def _annotator(job: Job) -> Annotator:
 
 def _text(job: Job) -> list[str]:
     return [row.demonstration for row in _demonstrations(job) if row.demonstration is not None]
+
+
+def _draft(job: Job) -> PolicyRef:
+    return policy_ref(job.parents["draft"], job.config["decoding"])
 
 
 def training_metrics(folder: Path) -> list[dict[str, Any]]:

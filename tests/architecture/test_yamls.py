@@ -26,6 +26,7 @@ GIVEN = {
     "study.annotators": "[barnyard,barnyard_human]",
     "study.baseline": "one",
     "study.human": "barnyard_human",
+    "study.rules": "{one: {overrides: [], key: decoding.temperature, values: [1.0]}}",
     "study.seeds": "[1,2]",
     "study.texts": "{_target_: farm.data.texts.TextFile, path: texts.txt}",
     "study.trials": "{}",

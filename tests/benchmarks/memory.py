@@ -3,10 +3,11 @@
     python tests/benchmarks/memory.py
 
 Each row is a process of its own that takes one step of SFT's loss with AdamW on `TOKENS` tokens,
-all of them learned from, in 32 bits; measured is the growth of its peak resident memory from before
-the model was there. glibc gives large tensors pages of their own here (MALLOC_MMAP_THRESHOLD_), as a
-GPU's allocator would: by itself it learns to keep freed ones, and LoRA's steps, whose temporaries lie
-between what autograd keeps, then peak at nearly twice what is in use.
+all of them learned from, in 32 bits; measured is the growth of its peak resident memory from
+before the model was there. glibc gives large tensors pages of their own here
+(MALLOC_MMAP_THRESHOLD_), as a GPU's allocator would: by itself it learns to keep freed ones, and
+LoRA's steps, whose temporaries lie between what autograd keeps, then peak at nearly twice what is
+in use.
 """
 
 import json

@@ -79,8 +79,15 @@ class SmallBarnyard:
             "reward": BarnyardGold,
             "text": lambda: [str(row.demonstration) for row in self.splits["sft"]],
             "annotator": lambda: build(self.config["annotators"]["clean"]),
+            "draft": lambda: self.draft,
         }
         return Inputs(**{need: makers[need]() for need in needs})
+
+    @cached_property
+    def draft(self) -> PolicyRef:
+        learner: Learner = build(self.config["draft"], epochs=None, max_steps=50)
+        inputs = self.inputs(learner.needs)
+        return learner.fit(self.sft, inputs, toy.context(self.folder / "draft"))
 
     @cached_property
     def judgments(self) -> list[LabeledPair]:

@@ -28,7 +28,9 @@ def folders(tmp_path: Path) -> dict[str, Path]:
     return {"instructions": tmp_path, "policy": tmp_path / "policy"}
 
 
-def sampled(folders: dict[str, Path], root: Path, on_progress: Any = None) -> list[Completion]:
+def sampled(
+    folders: dict[str, Path], root: Path, on_progress: Any = None, **changed: Any
+) -> list[Completion]:
     """Two answers to each instruction."""
     config = {
         "sampler": {
@@ -42,6 +44,7 @@ def sampled(folders: dict[str, Path], root: Path, on_progress: Any = None) -> li
         "split": "validation",
         "limit": None,
         "n": 2,
+        **changed,
     }
     with Store(root / "store").building("outputs", "key", lambda: None) as build:
         job = Job(
@@ -76,3 +79,17 @@ def test_chunks_change_nothing_and_survive_a_kill(
     assert 0 < len(asked) < len(ASKED)
     assert sampled(folders, tmp_path / "killed") == whole
     assert asked == [i.id for i in ASKED]
+
+
+def test_a_draft_changes_no_greedy_answer(folders: dict[str, Path], tmp_path: Path) -> None:
+    toy.starting_policy(tmp_path / "draft", seed=1)
+    greedy = {"temperature": 0.0, "max_new_tokens": toy.LIMITS["max_new_tokens"]}
+    how = {
+        "_target_": "farm.generation.decodings.Speculative",
+        **greedy,
+        "draft": None,
+        "stop": {"_target_": "farm.generation.stop_rules.FixedLength", "max_tokens": 2},
+    }
+    plain = sampled(folders, tmp_path / "plain", decoding=greedy)
+    with_draft = {**folders, "draft": tmp_path / "draft"}
+    assert sampled(with_draft, tmp_path / "speculative", decoding=greedy, how=how) == plain
