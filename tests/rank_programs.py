@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ from farm.models import load
 from farm.protocols import FloatArray
 from farm.training.kl_control import FixedKL
 from farm.training.ranks import Alone, Group, Ranks
-from farm.training.tuning import Full
+from farm.training.tuning import Full, LoRA
 from farm.types import Decoding, Inputs, Instruction, PolicyRef
 from methods.dpo import DPO
 from methods.kto import KTO
@@ -69,7 +71,48 @@ def reward(start: PolicyRef, context: Context) -> None:
     BradleyTerry(**{**OFFLINE, "max_steps": 6}, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
 
 
-PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (sft, ppo, dpo, kto, reward)
+class Interrupted(Exception):
+    """In place of a kill: all ranks stop at the same step."""
+
+
+def continued(program: Callable[[PolicyRef, Context], None]) -> Callable[..., None]:
+    """The program with adapters, stopped in its fifth step and begun again from the state after its
+    fourth."""
+
+    def stop(step: int, *_: object) -> None:
+        if step == 5:
+            raise Interrupted
+
+    def run(start: PolicyRef, context: Context) -> None:
+        adapters = replace(context, tuning=LoRA(rank=4, alpha=8))
+        with suppress(Interrupted):
+            program(start, replace(adapters, on_progress=stop))
+        program(start, adapters)
+
+    run.__name__ = f"{program.__name__}_continued"
+    return run
+
+
+def short_ppo(start: PolicyRef, context: Context) -> None:
+    """A few steps, held to the start inside the model."""
+    limits: dict[str, Any] = {**toy.LIMITS}
+    learner = PPO(
+        **limits, value=TrunkValue(), kl=FixedKL(0.1), steps=7, episodes_per_step=16,
+        minibatch_size=8, epochs=1, learning_rate=2e-3, resume_every=2,
+    )  # fmt: skip
+    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
+
+
+def short_dpo(start: PolicyRef, context: Context) -> None:
+    """A few steps of transformers' loop."""
+    labels = toy.labelled(toy.instructions(60))
+    learner = DPO(**{**OFFLINE, "max_steps": 7}, resume_every=2)  # type: ignore[arg-type]
+    learner.fit(start, Inputs(judgments=labels), context)
+
+
+PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (
+    sft, ppo, dpo, kto, reward, continued(short_ppo), continued(short_dpo)
+)  # fmt: skip
 
 
 def in_float64() -> None:
@@ -82,10 +125,10 @@ def in_float64() -> None:
         function.__defaults__ = (name, torch.float64, *rest[1:])
 
 
-def train_all(rank: int, count: int, start: str, work: Path) -> None:
+def train_all(rank: int, count: int, start: str, work: Path, group: type[Group] = Group) -> None:
     """All programs, one after the other, as one of `count` ranks."""
     torch.set_num_threads(1)
-    ranks = _ranks(rank, count, work)
+    ranks = _ranks(rank, count, work, group)
     policy = PolicyRef(start, Decoding(1.0, toy.LIMITS["max_new_tokens"]))
     for program in PROGRAMS:
         if program is not sft:
@@ -120,7 +163,7 @@ def exchange(rank: int, count: int, work: Path) -> None:
     (work / f"{rank}.json").write_text(json.dumps(found))
 
 
-def _ranks(rank: int, count: int, work: Path) -> Ranks:
+def _ranks(rank: int, count: int, work: Path, group: type[Group] = Group) -> Ranks:
     if count == 1:
         return Alone()
     distributed.init_process_group(
@@ -132,4 +175,4 @@ def _ranks(rank: int, count: int, work: Path) -> Ranks:
         "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
     }  # fmt: skip
-    return Group()
+    return group()

@@ -174,10 +174,13 @@ class OnPolicyLearner:
             finished = run.step == self.total_steps or self._alarm(run.step, kl_to_start, context)
             every = self.checkpoint_every
             if finished or (every is not None and run.step % every == 0):
-                context.checkpoint(run.step, save)
+                with run.networks.holding.whole():
+                    context.checkpoint(run.step, save)
             if not finished and run.step % self.resume_every == 0:
-                context.ranks.once(lambda: save_state(run.state(), context.work))
-        publish(context, "policy", save)
+                state = run.state()
+                context.ranks.once(partial(save_state, state, context.work))
+        with run.networks.holding.whole():
+            publish(context, "policy", save)
 
     def _begin(self, start: PolicyRef, inputs: Inputs, context: "Context") -> Run:
         from farm.models import chat
@@ -245,6 +248,10 @@ class OnPolicyLearner:
 
     def answers(self, run: Run, others: "Sequence[PerToken]" = ()) -> Answered:
         """The step's answers, `answers_per_prompt` to each prompt drawn."""
+        with run.networks.holding.whole():
+            return self._answers(run, others)
+
+    def _answers(self, run: Run, others: "Sequence[PerToken]") -> Answered:
         from farm.generation.moved import Asked
         from farm.models import chat
         from farm.training.episodes import draw, observe, rollout
@@ -296,15 +303,16 @@ class OnPolicyLearner:
 
         from farm.training.batches import length_batches
 
-        ranks = run.context.ranks
+        ranks, holding = run.context.ranks, run.networks.holding
         mine = ranks.share(sorted(rows, key=lengths.__getitem__))
+        batches = length_batches([lengths[row] for row in mine], self.tokens_per_batch)
         sums: dict[str, float] = {}
-        for part in length_batches([lengths[row] for row in mine], self.tokens_per_batch):
+        for part in holding.rounds([[mine[i] for i in batch] for batch in batches], rows[0]):
             with autocast_to(run.context.tuning.precision, run.context.device):
-                found = loss([mine[i] for i in part], rows)
-            backward(found["loss"])
+                found = holding.compute(partial(loss, part.rows, rows))
+            backward(found["loss"] * part.counts)
             for name, figure in found.items():
-                sums[name] = sums.get(name, 0.0) + float(figure.detach())
+                sums[name] = sums.get(name, 0.0) + float(figure.detach()) * part.counts
         run.networks.step(self.max_grad_norm)
         return _added(ranks.gather([sums]))
 
