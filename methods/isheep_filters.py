@@ -6,6 +6,7 @@ options count here only at the beginnings of lines.
 """
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -52,8 +53,8 @@ AnswerRule = Callable[[Draft], bool]
 
 
 def length(task: Task) -> bool:
-    """Fewer than 4 words in all, or more than 150."""
-    return not FEWEST_WORDS <= len(task.text.split()) <= MOST_WORDS
+    """An instruction of fewer than 4 words, or of more than 150."""
+    return not FEWEST_WORDS <= len(task.instruction.split()) <= MOST_WORDS
 
 
 def media(task: Task) -> bool:
@@ -128,6 +129,8 @@ ANSWER_RULES: tuple[AnswerRule, ...] = (
 
 REPEATED = "repeated"
 """What a task breaks that is a seed task, or one that was written before."""
+PASSED = "passed"
+"""Of drafts that break no rule."""
 
 
 def broken_by_tasks(tasks: Sequence[Task], seeds: Sequence[str]) -> Iterator[str | None]:
@@ -144,6 +147,14 @@ def broken_by_tasks(tasks: Sequence[Task], seeds: Sequence[str]) -> Iterator[str
 def broken_by_answer(draft: Draft) -> str | None:
     """The name of the first rule that the answer breaks."""
     return next((rule.__name__ for rule in ANSWER_RULES if rule(draft)), None)
+
+
+def count_broken(drafts: Sequence[Draft]) -> Counter[str]:
+    """How many drafts each rule drops, the task's rules first; `passed` are all others."""
+    rules = broken_by_tasks([draft.task for draft in drafts], [])
+    return Counter(
+        rule or broken_by_answer(draft) or PASSED for draft, rule in zip(drafts, rules, strict=True)
+    )
 
 
 def _plain(text: str) -> str:

@@ -3,10 +3,14 @@
 import ast
 from pathlib import Path
 
+import fake_self_training
 import nbformat
 import pytest
 from fake_runs import write_run
 from nbclient import NotebookClient
+
+from farm.reporting.study_sections import write_tables
+from farm.studies.self_training_tables import self_training_tables
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -19,6 +23,10 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
+    study = folder / "studies" / "isheep"
+    study.mkdir(parents=True)
+    measured = fake_self_training.measured()
+    write_tables(study, self_training_tables(measured, fake_self_training.BASELINE))
     return folder
 
 

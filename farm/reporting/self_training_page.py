@@ -107,10 +107,10 @@ def _layouts(tables: Tables, baseline: str) -> list[Layout]:
 def _rounds(frame: pd.DataFrame) -> Layout:
     return Layout(
         "Rounds",
-        "Accuracy on instructions that nobody trained on, at the temperature of evaluation; round 0 "
-        "is the start. Of a round's tasks: how many are kept, how many of these are answered right, "
-        "how many of the answered ones the verifier understands, how many are different, and "
-        "distinct bigrams as a share of all.",
+        "Accuracy on instructions that nobody trained on, at the temperature of evaluation; round "
+        "0 is the start. Of a round's tasks: how many are kept, how many of these are answered "
+        "right, how many of the answered ones the verifier understands, how many are different, "
+        "and distinct bigrams as a share of all.",
         {"variant": "Variant", "round": "Round"},
         [
             _ACCURACY,

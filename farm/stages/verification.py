@@ -81,7 +81,9 @@ def _where(asked: Sequence[bool], candidates: Sequence[Candidate], scorer: Score
     """The scorer's numbers [N], NaN of candidates that it is not asked about."""
     scores_N = np.full(len(candidates), np.nan)
     chosen = [c.demonstration for c, wanted in zip(candidates, asked, strict=True) if wanted]
-    scores_N[np.flatnonzero(asked)] = scorer.score(chosen, [row.demonstration or "" for row in chosen])
+    scores_N[np.flatnonzero(asked)] = scorer.score(
+        chosen, [row.demonstration or "" for row in chosen]
+    )
     return scores_N
 
 

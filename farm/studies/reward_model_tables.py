@@ -16,8 +16,8 @@ COMPARED = ("accuracy", "brier", "calibration_error", "score_length")
 
 def reward_model_tables(measured: Measured, study: RewardModelStudy) -> dict[str, "pd.DataFrame"]:
     """`reward_models`, one row per variant and kind of `labels`: `FIGURES` with their intervals
-    over seeds; `differences` of `COMPARED` from the baseline; `costs`, one row per variant: mean flops, wall_s, unscored,
-    and the number of seeds."""
+    over seeds; `differences` of `COMPARED` from the baseline; `costs`, one row per variant: mean
+    flops, wall_s, unscored, and the number of seeds."""
     costs = measured.costs.groupby("variant", sort=False)
     means = costs[["flops", "wall_s", "unscored"]].mean().assign(seeds=costs.size())
     return {

@@ -1,4 +1,4 @@
-"""What does a policy learn from its own tasks and answers, by how they are chosen and who learns?"""
+"""What does a policy learn from its own tasks and answers? Ways to choose them, and to train."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

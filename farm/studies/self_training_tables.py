@@ -114,7 +114,9 @@ def _rules(candidates: "pd.DataFrame") -> "pd.DataFrame":
 
     of = ["variant", "round", "dropped_by"]
     seeds = candidates["seed"].nunique()
-    counts: pd.DataFrame = candidates.groupby(of, sort=False).size().div(seeds).reset_index(name="tasks")
+    counts: pd.DataFrame = (
+        candidates.groupby(of, sort=False).size().div(seeds).reset_index(name="tasks")
+    )
     return counts
 
 

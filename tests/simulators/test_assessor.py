@@ -1,10 +1,12 @@
-"""The barnyard's assessor: its dial is its AUROC, and its questions err together as much as said."""
+"""The barnyard's assessor: its dial is its AUROC, its questions err together as much as said."""
 
 import numpy as np
 import pytest
 from scipy.stats import norm
 
+from farm.data.barnyard.gold import BarnyardCorrect
 from farm.data.barnyard.source import Barnyard
+from farm.data.records import user_instruction
 from farm.errors import ConfigError
 from farm.protocols import FloatArray
 from farm.scorers.lowest import LowestOf
@@ -29,8 +31,6 @@ def scores(of: BarnyardAssessor, rows: list[Instruction]) -> FloatArray:
 
 
 def is_right(rows: list[Instruction]) -> FloatArray:
-    from farm.data.barnyard.gold import BarnyardCorrect
-
     return BarnyardCorrect().score(rows, [row.demonstration or "" for row in rows])
 
 
@@ -72,9 +72,7 @@ def test_scores_depend_on_texts_and_seed_alone(rows: list[Instruction]) -> None:
 def test_other_worlds_tasks_are_bad(rows: list[Instruction]) -> None:
     sure = assessor(auroc=0.999)
     texts = [row.demonstration or "" for row in rows[:200]]
-    elsewhere = [Instruction(str(n), rows[n].messages[:0] + (m,)) for n, m in enumerate(
-        [type(rows[0].messages[0])("user", f"Sing a song {n}.") for n in range(200)]
-    )]
+    elsewhere = [user_instruction(f"Sing a song {number}.") for number in range(200)]
     assert sure.score(elsewhere, texts).mean() < 4 < sure.score(rows[:200], texts).max()
 
 
