@@ -71,7 +71,7 @@ class BarnyardAssessor:
         answers = zip(instructions, completions, strict=True)
         noise_N = np.array([self._noise(i.id, text) for i, text in answers])
         raw_N = _CENTRE + _SPREAD * (side_N * self._distance + noise_N)
-        return np.clip(np.rint(raw_N), LOWEST, HIGHEST)
+        return np.asarray(np.clip(np.rint(raw_N), LOWEST, HIGHEST))
 
     def _noise(self, instruction_id: str, text: str) -> float:
         """One standard normal number."""

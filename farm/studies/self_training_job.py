@@ -123,13 +123,17 @@ def measure(variants: Variants[Cell], study: SelfTrainingStudy) -> Measured:
     candidates, answers, costs = [], [], []
     for seed in study.seeds:
         for name in study.variants:
-            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
-            candidates.append(cell.frame("candidates").assign(**of))
-            answers.append(cell.frame("answers").assign(**of))
+            cell = variants.cell(seed, name)
+            candidates.append(cell.frame("candidates").assign(seed=seed, variant=name))
+            answers.append(cell.frame("answers").assign(seed=seed, variant=name))
             trained = cell.pipeline.policy.manifest["results"]
-            costs.append({**of, "flops": trained["flops"], "wall_s": trained["wall_s"]})
-    frames = [pd.concat(rows, ignore_index=True) for rows in (candidates, answers)]
-    return Measured(*frames, pd.DataFrame(costs))
+            cost = {"flops": trained["flops"], "wall_s": trained["wall_s"]}
+            costs.append({"seed": seed, "variant": name, **cost})
+    return Measured(
+        pd.concat(candidates, ignore_index=True),
+        pd.concat(answers, ignore_index=True),
+        pd.DataFrame(costs),
+    )
 
 
 def _report(measured: Measured, study: SelfTrainingStudy, workshop: Workshop) -> None:

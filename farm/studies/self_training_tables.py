@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from farm.data.diversity import distinct_n
+from farm.protocols import FloatArray
 from farm.stages.verification import SCORED
 from farm.studies.over_seeds import differences, over_seeds
 from farm.studies.self_training_job import Measured
@@ -82,7 +83,7 @@ def _thresholds(first: "pd.DataFrame") -> "pd.DataFrame":
     it, and which share of these is right."""
     import pandas as pd
 
-    columns = [name for name in first if name.startswith(SCORED)]
+    columns = [str(name) for name in first if str(name).startswith(SCORED)]
     rows = []
     for seed, tasks in first.groupby("seed", sort=False):
         right_N = tasks["verdict"].fillna(0).to_numpy()
@@ -103,7 +104,7 @@ def _thresholds(first: "pd.DataFrame") -> "pd.DataFrame":
     return pd.DataFrame(rows, columns=names)
 
 
-def _levels(scores: "np.ndarray[tuple[int, ...], np.dtype[np.float64]]") -> list[float]:
+def _levels(scores: FloatArray) -> list[float]:
     """The different scores, lowest first."""
     return sorted(set(scores[~np.isnan(scores)].tolist()))
 
