@@ -63,12 +63,12 @@ class ISheep(SFT):
     needs: ClassVar[frozenset[Need]] = frozenset({"instructions", "reward"})
 
     rounds: int = 3
-    tasks: int = 1000
+    tasks: int = 1500
     """Written in a round."""
     seed_tasks: int = 175
     examples: int = 3
     """Seed tasks shown in a request for another."""
-    temperature: float = 1.0
+    temperature: float = 0.7
     """At which tasks and answers are drawn."""
     selection: Selection = field(default_factory=AtLeast)
     training: Training = field(default_factory=FromBase)
