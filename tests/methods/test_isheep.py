@@ -36,7 +36,9 @@ from methods.sft import SFT
 
 LIMITS = {"max_prompt_tokens": 64, "max_new_tokens": 8}
 SHORT = {**LIMITS, "learning_rate": 5e-3, "batch_size": 32, "epochs": None, "max_steps": 25}
-KEYS = {**SHORT, "rounds": 2, "tasks": 120, "seed_tasks": 20, "examples": 2}
+KEYS = {
+    **SHORT, "rounds": 2, "tasks": 120, "seed_tasks": 20, "examples": 2, "temperature": 1.0,
+}  # fmt: skip
 
 
 def asked(n: int, seed: int) -> list[Instruction]:
