@@ -149,7 +149,7 @@ class ISheep(SFT):
     def _tasks(
         self, policy: PolicyRef, seeds: Sequence[str], number: int, context: "Context"
     ) -> list[Task]:
-        """Written by the policy."""
+        """Written by the policy; a request that comes twice gets the same reply twice."""
         rng = generator(context.seed, "examples", number)
         shown = [rng.choice(len(seeds), self.examples, replace=False) for _ in range(self.tasks)]
         asked = [ask_for_task([seeds[place] for place in places]) for places in shown]

@@ -72,8 +72,8 @@ class SmallBarnyard:
 
     @cached_property
     def task_writer(self) -> PolicyRef:
-        """A start that has also seen how tasks are written after one example."""
-        rows = WithTaskWriting(source=self, tasks=800, examples=1).load()["sft"]
+        """A start that has also seen how tasks are written after two examples."""
+        rows = WithTaskWriting(source=self, tasks=800, examples=2).load()["sft"]
         node = configuration("sft")["method"]
         learner: Learner = build(node, **node["expects"]["given"])
         context = toy.context(self.folder / "task_writer")
