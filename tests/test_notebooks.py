@@ -3,6 +3,7 @@
 import ast
 from pathlib import Path
 
+import fake_self_training
 import fake_stability
 import fake_tunings
 import nbformat
@@ -12,6 +13,7 @@ from fake_speculation import measured, study
 from nbclient import NotebookClient
 
 from farm.reporting.study_sections import write_tables
+from farm.studies.self_training_tables import self_training_tables
 from farm.studies.speculation_tables import speculation_tables
 from farm.studies.stability_tables import stability_tables
 from farm.studies.tuning_tables import tuning_tables
@@ -28,6 +30,7 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
     studies = {
+        "isheep": self_training_tables(fake_self_training.measured(), fake_self_training.BASELINE),
         "stability_gap": stability_tables(fake_stability.measured(), fake_stability.BASELINE),
         "tunings": tuning_tables(fake_tunings.measured(), fake_tunings.BASELINE),
     }

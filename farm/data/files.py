@@ -25,7 +25,7 @@ class Files:
     then `notes` says how many were.
     """
 
-    stage_version: ClassVar[int] = 3
+    stage_version: ClassVar[int] = 4
     key_excludes: ClassVar[frozenset[str]] = frozenset({"path"})  # the content counts: `resolved`
 
     def __init__(

@@ -37,9 +37,19 @@ def instruction_of(row: Any) -> Instruction:
         found = ", ".join(map(str, row)) or "no keys"
         raise RowError(f"it has {found}; right would be `instruction` or `messages`.")
     text = _text(row["instruction"], "instruction")
-    given = _optional_text(row, "input")
+    shown = _first_instance(row["instances"]) if "instances" in row else row
+    given = _optional_text(shown, "input")
     prompt = text if given is None else f"{text}\n\n{given}"
-    return user_instruction(prompt, _optional_text(row, "output"), **labels)
+    return user_instruction(prompt, _optional_text(shown, "output"), **labels)
+
+
+def _first_instance(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, list) or not value or not isinstance(value[0], Mapping):
+        raise RowError(
+            f"`instances` is {_show(value)}; right would be a list of objects with `input` and "
+            "`output`."
+        )
+    return value[0]
 
 
 def _messages(value: Any) -> list[Message]:

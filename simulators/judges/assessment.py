@@ -51,3 +51,8 @@ def read_score(text: str) -> float | None:
         return None
     score = round(float(found[1]))
     return float(score) if LOWEST <= score <= HIGHEST else None
+
+
+def write_score(score: float, reason: str) -> str:
+    """An answer that `read_score` reads."""
+    return f"{score:g}||{reason}"

@@ -1,10 +1,11 @@
 """From a chat request to an annotator and back: what a model would have answered.
 
 A request is understood by its system text, which says which of the package's prompts it is; the
-texts between the fences of its last turn are the pairs.
+texts between the fences of its last turn are the pairs, or the one answer, to judge.
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from typing import Any, NamedTuple, Protocol
 from farm.config import build
 from farm.data.records import make_instruction, make_pair
 from farm.errors import ConfigError, FarmError
-from farm.protocols import Annotator
+from farm.protocols import Annotator, Scorer
 from farm.targets import nodes
 from farm.types import Instruction, Message
+from simulators.judges.assessment import write_score
 from simulators.judges.fences import Text, read_fenced
 from simulators.judges.parsers import (
     JsonVerdicts,
@@ -52,13 +54,22 @@ class Answer(NamedTuple):
     """Where the answer is a label alone: each label's probability."""
 
 
+class Mind(NamedTuple):
+    """Who speaks through a model."""
+
+    annotator: Annotator
+    """Compares answers."""
+    assessors: Mapping[str, Scorer]
+    """Score single answers, by question."""
+
+
 class Skill(Protocol):
     """How a kind of prompt is answered."""
 
     labels: Mapping[str, str]
     """What stands for the placeholders of the system text."""
 
-    def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
+    def answer(self, texts: Sequence[Text], mind: Mind, seed: int) -> Answer:
         """The answer on a prompt's fenced texts. Raises Refusal for texts that are none of its."""
         ...
 
@@ -70,13 +81,13 @@ class Compares:
         self.labels: Mapping[str, str] = parser.labels._asdict()
         self._parser = parser
 
-    def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
+    def answer(self, texts: Sequence[Text], mind: Mind, seed: int) -> Answer:
         """The annotator's verdicts; NO_VERDICT where one is missing."""
         labels = self._parser.labels
         pairs = [
             make_pair(instruction, *answers) for instruction, answers in _material(texts, labels)
         ]
-        judgments = annotator.annotate(pairs, seed=seed)
+        judgments = mind.annotator.annotate(pairs, seed=seed)
         preferences = [j.preference for j in judgments if j.preference is not None]
         if len(preferences) < len(pairs):
             return Answer(NO_VERDICT)
@@ -95,7 +106,7 @@ class Ranks:
 
     labels: Mapping[str, str] = {}
 
-    def answer(self, texts: Sequence[Text], annotator: Annotator, seed: int) -> Answer:
+    def answer(self, texts: Sequence[Text], mind: Mind, seed: int) -> Answer:
         """The answers by how often each is preferred to another; NO_VERDICT where one comparison
         has none."""
         shown = sum(text.name.startswith("answer ") for text in texts)
@@ -103,13 +114,32 @@ class Ranks:
         duels = list(combinations(range(shown), 2))
         pairs = [make_pair(instruction, answers[i], answers[j]) for i, j in duels]
         wins = [0.0] * shown
-        for (i, j), judgment in zip(duels, annotator.annotate(pairs, seed=seed), strict=True):
+        judgments = mind.annotator.annotate(pairs, seed=seed)
+        for (i, j), judgment in zip(duels, judgments, strict=True):
             if judgment.preference is None:
                 return Answer(NO_VERDICT)
             wins[i] += 1 - judgment.preference
             wins[j] += judgment.preference
         best_first = sorted(range(shown), key=lambda number: -wins[number])
         return Answer(write_ranking([best_first.index(number) for number in range(shown)]))
+
+
+class Assesses:
+    """Answers a prompt that shows one answer and asks for its score."""
+
+    labels: Mapping[str, str] = {}
+
+    def __init__(self, question: str) -> None:
+        self._question = question
+
+    def answer(self, texts: Sequence[Text], mind: Mind, seed: int) -> Answer:
+        """The assessor's score; NO_VERDICT where it has none."""
+        if self._question not in mind.assessors:
+            asked = f"Nobody answers this question here: assessors.{self._question} is not set."
+            raise Refusal(400, asked, "no_assessor")
+        [(instruction, (shown,))] = _material(texts, ["1"])
+        [score] = mind.assessors[self._question].score([instruction], [shown]).tolist()
+        return Answer(NO_VERDICT if math.isnan(score) else write_score(score, "So it seems."))
 
 
 def _skills() -> dict[str, Skill]:
@@ -123,6 +153,8 @@ def _skills() -> dict[str, Skill]:
         "json": Compares(JsonVerdicts()),
         "ratings": Compares(Ratings()),
         "ranking": Ranks(),
+        "assess_following": Assesses("following"),
+        "assess_quality": Assesses("quality"),
     }
 
 
@@ -235,8 +267,9 @@ def _material(
 # ---------------------------------------------------------------------------------- answering
 
 
-def models_of(annotators: Mapping[str, Any]) -> dict[str, Annotator]:
-    """The annotators of a config by name: its keys, and all inside them that have a `name`.
+def models_of(annotators: Mapping[str, Any], assessors: Mapping[str, Any]) -> dict[str, Mind]:
+    """The annotators of a config by name: its keys, and all inside them that have a `name`. All of
+    them assess alike.
 
     Raises ConfigError where two different annotators have the same name.
     """
@@ -249,10 +282,11 @@ def models_of(annotators: Mapping[str, Any]) -> dict[str, Annotator]:
                 "tell models apart."
             )
     built = {name: build(node) for name, node in found.items()}
-    return {name: built[name] for name in built if isinstance(built[name], Annotator)}
+    scorers = {prompt: build(node) for prompt, node in assessors.items()}
+    return {name: Mind(one, scorers) for name, one in built.items() if isinstance(one, Annotator)}
 
 
-def answer(question: Question, models: Mapping[str, Annotator], seed: int) -> Answer:
+def answer(question: Question, models: Mapping[str, Mind], seed: int) -> Answer:
     """What the model that is asked for says; `seed` is used where the question names none.
 
     Raises Refusal for a model that is not there, for a prompt that is not understood, and where

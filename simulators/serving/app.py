@@ -19,9 +19,9 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from farm.errors import ConfigError
-from farm.protocols import Annotator
 from simulators.serving.answering import (
     Answer,
+    Mind,
     Question,
     Refusal,
     answer,
@@ -40,7 +40,7 @@ _KINDS = {429: "rate_limit_error", 500: "server_error"}
 def make_app(config: Mapping[str, Any]) -> Starlette:
     """The endpoint of a checked configuration. Raises ConfigError."""
     settings = ServeSettings.from_plain(config)
-    service = _Service(models_of(config["annotators"]), settings)
+    service = _Service(models_of(config["annotators"], config["assessors"]), settings)
     batches = [
         Route(route.path, service.guarded(route.endpoint), methods=route.methods)
         for route in service.batches.routes()
@@ -58,7 +58,7 @@ def make_app(config: Mapping[str, Any]) -> Starlette:
 class _Service:
     """Answers requests, or lets them meet their fate."""
 
-    def __init__(self, models: Mapping[str, Annotator], settings: ServeSettings) -> None:
+    def __init__(self, models: Mapping[str, Mind], settings: ServeSettings) -> None:
         self._models = models
         self._seed = settings.seed
         self._faults = settings.faults

@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from farm.errors import ConfigError
+from farm.protocols import Scorer
 from farm.settings import AnnotatorNodes
 from simulators.serving.faults import Faults
 
@@ -46,5 +47,7 @@ class ServeConfiguration(ServeSettings):
     """All top-level keys, with what each must be. Never instantiated."""
 
     annotators: AnnotatorNodes
+    assessors: Mapping[str, Scorer]
+    """Who scores single answers, by question."""
     endpoints: Mapping[str, Any]
     """Whom LLM judges ask, by name."""

@@ -36,8 +36,11 @@ GIVEN = {
     "reward.url": "http://localhost:8000/score",
 }
 """Values for the keys that yaml files leave to the user."""
-NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
-"""A gold scorer is chosen for data that brings none of its own."""
+NEEDS_ANOTHER_CHOICE = {
+    # A gold scorer is chosen for data that brings none of its own.
+    "data.gold": ["data=files", "data.path=somewhere.jsonl"],
+    "reward/questions": ["reward=self_assessment"],
+}
 
 
 def _label(path: Path) -> str:

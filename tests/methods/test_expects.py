@@ -5,7 +5,8 @@ the learned policy's answer above its start's: at the start's best temperature, 
 policy's own where `expects` says `opponent: same_temperature` (AlpacaFarm's methods that imitate
 answers). Labels are the pool's without noise and the reward is gold itself: it is the learner that
 is tested. Who learns from demonstrations starts from an untrained model, everybody else from a
-policy that has seen them.
+policy that has seen them, or, where `expects` says `start: task_writer`, some of how tasks are
+written as well.
 """
 
 from dataclasses import dataclass, replace
@@ -21,6 +22,7 @@ from farm.config import build, compose, plain
 from farm.data.barnyard.gold import BarnyardGold
 from farm.data.barnyard.source import Barnyard
 from farm.data.records import chunks, make_pair
+from farm.data.self_instruct import WithTaskWriting
 from farm.evaluation.rates import gold_win_rate
 from farm.generation.best_of import sampler_of
 from farm.protocols import FloatArray, Learner
@@ -68,8 +70,23 @@ class SmallBarnyard:
     def sft(self) -> PolicyRef:
         return fit("sft", self)
 
-    def start(self, learner: Learner) -> PolicyRef:
-        return self.untrained if "demonstrations" in learner.needs else self.sft
+    @cached_property
+    def task_writer(self) -> PolicyRef:
+        """A start that has also seen how tasks are written after two examples."""
+        rows = WithTaskWriting(source=self, tasks=800, examples=2).load()["sft"]
+        node = configuration("sft")["method"]
+        learner: Learner = build(node, **node["expects"]["given"])
+        context = toy.context(self.folder / "task_writer")
+        return learner.fit(self.untrained, Inputs(demonstrations=rows), context)
+
+    def load(self) -> dict[SplitName, list[Instruction]]:
+        """As an `InstructionSource`."""
+        return self.splits
+
+    def start(self, learner: Learner, name: str | None) -> PolicyRef:
+        default = "untrained" if "demonstrations" in learner.needs else "sft"
+        policy: PolicyRef = getattr(self, name or default)
+        return policy
 
     def inputs(self, needs: frozenset[Need]) -> Inputs:
         makers: dict[Need, Any] = {
@@ -126,7 +143,8 @@ def fit(method: str, world: SmallBarnyard) -> PolicyRef:
     node = configuration(method)["method"]
     learner: Learner = build(node, **node["expects"]["given"])
     context = toy.context(world.folder / method)
-    return learner.fit(world.start(learner), world.inputs(learner.needs), context)
+    start = world.start(learner, node["expects"].get("start"))
+    return learner.fit(start, world.inputs(learner.needs), context)
 
 
 @pytest.fixture(scope="module")
@@ -137,7 +155,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallBarnyard:
 @pytest.mark.parametrize("method", METHODS)
 def test_it_beats_its_start_by_the_stated_margin(method: str, world: SmallBarnyard) -> None:
     node = configuration(method)["method"]
-    start = world.start(build(node))
+    start = world.start(build(node), node["expects"].get("start"))
     opponent = getattr(world, node["expects"].get("opponent", "best_temperature"))(start)
     learned = world.same_temperature(fit(method, world))
     rate = gold_win_rate(learned, opponent, seed=0).value
