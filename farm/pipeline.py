@@ -93,15 +93,9 @@ class Pipeline(Learning):
     def _given_policy(self) -> Artifact:
         """The policy that `evaluation.reference` names: one for all splits, even where it is a
         branch on the hub that moves during the run."""
-        node = {
-            "_target_": "farm.models.pretrained.Pretrained",
-            "path": self._settings.evaluation.reference,
-            "max_prompt_tokens": self._config["model"]["max_prompt_tokens"],
-            "max_new_tokens": self._settings.decoding.max_new_tokens,
-        }
         _ = self.instructions  # outside, so that what is wrong with them is not told as its fault
         try:
-            return self._model(node, "reference policy")
+            return self._given(str(self._settings.evaluation.reference), "reference policy")
         except (ConfigError, DataError) as error:
             raise type(error)(f"evaluation.reference: {error}") from error
 

@@ -184,3 +184,4 @@ class Inputs:
     annotator: "Annotator | None" = None
     text: Sequence[str] | None = None
     policies: Sequence[PolicyRef] | None = None
+    """Those that the learner's key `policies` names, in its order."""

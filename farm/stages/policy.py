@@ -19,6 +19,9 @@ from farm.types import Inputs, Instruction, LabeledPair, Need, PolicyRef
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
+POLICY = "policy "
+"""Begins the names of parents that a learner names; their number, from 0, ends them."""
+
 
 def run(job: Job) -> dict[str, Any]:
     """Fit the learner on what it needs and nothing else."""
@@ -45,6 +48,7 @@ def _inputs(needs: frozenset[Need], job: Job) -> Inputs:
         "reward": _reward,
         "annotator": _annotator,
         "text": _text,
+        "policies": _policies,
     }
     return Inputs(**{need: load[need](job) for need in needs})  # type: ignore[arg-type]
 
@@ -73,6 +77,15 @@ def _annotator(job: Job) -> Annotator:
 
 def _text(job: Job) -> list[str]:
     return [row.demonstration for row in _demonstrations(job) if row.demonstration is not None]
+
+
+def _policies(job: Job) -> list[PolicyRef]:
+    """In the order in which the learner names them."""
+    numbered = [name for name in job.parents if name.startswith(POLICY)]
+    return [
+        policy_ref(job.parents[f"{POLICY}{number}"], job.config["decoding"])
+        for number in range(len(numbered))
+    ]
 
 
 def training_metrics(folder: Path) -> list[dict[str, Any]]:
