@@ -92,9 +92,9 @@ def test_links_are_learners_as_the_run_would_have_them() -> None:
 
 
 def test_a_chain_may_make_the_start() -> None:
-    links = "sft.links=[{method: sft, max_steps: 7}]"
+    links = "sft.links=[{method: sft, batch_size: 7}]"
     config = plain(compose(["method=dpo", "method@sft=chain", links]))
-    assert config["sft"]["links"]["sft"]["max_steps"] == 7
+    assert config["sft"]["links"]["sft"]["batch_size"] == 7
 
 
 def test_chains_share_what_they_begin_with() -> None:

@@ -144,7 +144,7 @@ def test_other_words_are_named(policies: list[PolicyRef], tmp_path: Path) -> Non
         content = file.read_bytes()
         renamed = content.replace(b'"goat"', b'"boat"') if file.suffix == ".json" else content
         (other / file.name).write_bytes(renamed)
-    with pytest.raises(DataError, match="boat.*one vocabulary"):
+    with pytest.raises(DataError, match=r"boat.*one vocabulary"):
         merge_folders([first, other], Linear(weights=[0.5, 0.5]), tmp_path / "into")
 
 
