@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from farm.evaluation.intervals import COVERAGE
+from farm.evaluation.variance import Student
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -25,3 +26,13 @@ def over_seeds(
     ends = [(mean - reach).add_suffix("_low"), (mean + reach).add_suffix("_high")]
     found: pd.DataFrame = pd.concat([mean, *ends], axis=1).reset_index()
     return found
+
+
+def p_values(per_seed: "pd.DataFrame", by: Sequence[str], figure: str) -> list[float]:
+    """Two-sided, by Student's t, that a figure's mean over seeds is 0; in the order of
+    `over_seeds`, NaN with one seed."""
+    errors = per_seed.groupby(list(by), sort=False)[figure].agg(["mean", "sem", "count"])
+    return [
+        Student(mean, error, seeds - 1).p_value
+        for mean, error, seeds in errors.itertuples(index=False)
+    ]

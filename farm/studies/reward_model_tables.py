@@ -6,8 +6,7 @@ import numpy as np
 
 from farm.evaluation.comparisons import holm
 from farm.evaluation.reward_figures import FIGURES
-from farm.evaluation.variance import Student
-from farm.studies.over_seeds import over_seeds
+from farm.studies.over_seeds import over_seeds, p_values
 from farm.studies.reward_model_job import Measured
 from farm.studies.reward_model_study import RewardModelStudy
 
@@ -41,11 +40,7 @@ def differences(figures: "pd.DataFrame", baseline: str) -> "pd.DataFrame":
         ["seed", "variant", "labels"], var_name="figure", value_name="difference"
     )
     found = over_seeds(gains, of, ["difference"])
-    errors = gains.groupby(of, sort=False)["difference"].agg(["mean", "sem", "count"])
-    found["p_value"] = [
-        Student(mean, error, seeds - 1).p_value
-        for mean, error, seeds in errors.itertuples(index=False)
-    ]
+    found["p_value"] = p_values(gains, of, "difference")
     families = found.groupby(["labels", "figure"])["p_value"]
     return found.assign(adjusted=families.transform(lambda p: holm(p.to_numpy(np.float64))))
 
