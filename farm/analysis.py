@@ -26,6 +26,7 @@ from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
 from farm.reporting import plots
 from farm.reporting.loading import Run, load_run, load_runs
+from farm.reporting.merging_figures import plot_domains, plot_merge_gains
 
 __all__ = [
     "Run",
@@ -35,6 +36,8 @@ __all__ = [
     "load_run",
     "load_runs",
     "method_table",
+    "plot_domains",
+    "plot_merge_gains",
     "plot_overoptimization",
     "plot_win_rate_curves",
     "turning_points",

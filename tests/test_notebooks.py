@@ -5,6 +5,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from fake_merging import write_merging
 from fake_runs import write_run
 from nbclient import NotebookClient
 
@@ -19,6 +20,7 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
+    write_merging(folder / "studies" / "merging")
     return folder
 
 

@@ -38,36 +38,54 @@ class Likeness(NamedTuple):
 def merge_folders(
     folders: Sequence[Path], way: "Way", into: Path, shard_bytes: int = SHARD_BYTES
 ) -> list[Likeness]:
-    """Write the merged weights with the first policy's configs and tokenizer. A tensor keeps its
-    dtype; where policies differ, it has the one that holds both. Raises DataError, before anything
+    """Write the merged weights with the policies' config and tokenizer. A tensor keeps its dtype;
+    where policies differ, it has the one that holds both. Tokens that have no embedding yet in a
+    policy get the one that `farm.models.load.cover` gives them. Raises DataError, before anything
     is written, for policies of different shapes or vocabularies."""
     policies = [Weights(folder) for folder in folders]
     _check_same(policies)
-    dtypes = {name: _dtype(policies, name) for name in policies[0].stored}
-    sizes = {name: policies[0].stored[name].bytes(dtype) for name, dtype in dtypes.items()}
+    wanted = {name: _wanted(policies, name) for name in policies[0].stored}
+    sizes = {name: stored.bytes(stored.dtype) for name, stored in wanted.items()}
     found: list[Likeness] = []
     into.mkdir(parents=True)
-    write(into, sizes, _merged(policies, way, dtypes, found), shard_bytes)
-    _write_configs(folders[0], into, dtypes)
+    write(into, sizes, _merged(policies, way, wanted, found), shard_bytes)
+    _write_configs(policies, into, wanted)
     return found
+
+
+def _wanted(policies: Sequence[Weights], name: str) -> Stored:
+    """A tensor as it will be: the largest shape, the widest dtype."""
+    all_ = [policy.stored[name] for policy in policies]
+    dtype = all_[0].dtype
+    for stored in all_[1:]:
+        dtype = torch.promote_types(dtype, stored.dtype)
+    return max(all_, key=lambda stored: stored.shape)._replace(dtype=dtype)
 
 
 def _merged(
     policies: Sequence[Weights],
     way: "Way",
-    dtypes: Mapping[str, torch.dtype],
+    wanted: Mapping[str, Stored],
     found: list[Likeness],
 ) -> Iterator[tuple[str, Tensor]]:
-    for place in places(list(dtypes)):
-        dtype = dtypes[place.name]
+    for place in places(list(wanted)):
+        shape, dtype = wanted[place.name].shape, wanted[place.name].dtype
         tensors = [policy[place.name] for policy in policies]
         if not dtype.is_floating_point:
             yield place.name, _equal(tensors, place.name, policies)
             continue
         wide = torch.promote_types(dtype, torch.float32)
-        tensors = [tensor.to(wide) for tensor in tensors]
+        tensors = [_covering(tensor.to(wide), shape) for tensor in tensors]
         found += _likenesses(tensors, place)
         yield place.name, way.merge(tensors, place).to(dtype)
+
+
+def _covering(tensor: Tensor, shape: Sequence[int]) -> Tensor:
+    """With a row for every token: the mean of all others where it had none."""
+    if tensor.shape == tuple(shape):
+        return tensor
+    rows = shape[0] - tensor.shape[0]
+    return torch.cat([tensor, tensor.mean(0, keepdim=True).expand(rows, -1)])
 
 
 def _likenesses(tensors: Sequence[Tensor], place: Place) -> Iterator[Likeness]:
@@ -90,13 +108,6 @@ def _equal(tensors: Sequence[Tensor], name: str, policies: Sequence[Weights]) ->
     return tensors[0]
 
 
-def _dtype(policies: Sequence[Weights], name: str) -> torch.dtype:
-    first, *others = (policy.stored[name].dtype for policy in policies)
-    for other in others:
-        first = torch.promote_types(first, other)
-    return first
-
-
 # ------------------------------------------------------------------------------------- checks
 
 
@@ -104,7 +115,6 @@ def _check_same(policies: Sequence[Weights]) -> None:
     first = policies[0]
     vocabulary = _vocabulary(first)
     for other in policies[1:]:
-        _check_tensors(first, other)
         if (theirs := _vocabulary(other)) != vocabulary:
             odd = sorted(vocabulary.items() ^ theirs.items(), key=str)
             raise DataError(
@@ -112,14 +122,15 @@ def _check_same(policies: Sequence[Weights]) -> None:
                 f"instance in {', '.join(repr(token) for token, _ in odd[:3])}. Right would be "
                 "policies with one vocabulary."
             )
+        _check_tensors(first, other, len(vocabulary))
 
 
-def _check_tensors(first: Weights, other: Weights) -> None:
+def _check_tensors(first: Weights, other: Weights, tokens: int) -> None:
     wrong = [
         f"{name} is {_shape(first.stored.get(name))} in {first.folder} and "
         f"{_shape(other.stored.get(name))} in {other.folder}"
         for name in sorted(first.stored.keys() | other.stored.keys())
-        if _shape(first.stored.get(name)) != _shape(other.stored.get(name))
+        if not _fit(first.stored.get(name), other.stored.get(name), tokens)
     ]
     if wrong:
         more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
@@ -127,6 +138,15 @@ def _check_tensors(first: Weights, other: Weights) -> None:
             f"these policies cannot be merged: {'; '.join(wrong[:3])}{more}. Right would be "
             "policies of one architecture and size, with one vocabulary."
         )
+
+
+def _fit(first: Stored | None, other: Stored | None, tokens: int) -> bool:
+    """Whether two tensors have one shape, but for rows of tokens that one of them lacks."""
+    if first is None or other is None:
+        return False
+    few, many = sorted([first.shape, other.shape])
+    lacks = len(few) == len(many) == 2 and few[1] == many[1] and few[0] < tokens <= many[0]
+    return few == many or lacks
 
 
 def _shape(stored: Stored | None) -> str:
@@ -138,11 +158,15 @@ def _vocabulary(policy: Weights) -> dict[str, int]:
     return vocabulary
 
 
-def _write_configs(folder: Path, into: Path, dtypes: Mapping[str, torch.dtype]) -> None:
+def _write_configs(policies: Sequence[Weights], into: Path, wanted: Mapping[str, Stored]) -> None:
     from transformers import GenerationConfig
 
+    def numbers(policy: Weights) -> int:
+        return sum(stored.bytes(torch.uint8) for stored in policy.stored.values())
+
+    folder = max(policies, key=numbers).folder  # the first, unless another has more tokens
     config: Any = load_config(folder)
-    config.dtype = next(dtype for dtype in dtypes.values() if dtype.is_floating_point)
+    config.dtype = next(s.dtype for s in wanted.values() if s.dtype.is_floating_point)
     config.save_pretrained(into)
     load_tokenizer(folder).save_pretrained(into)
     if (folder / "generation_config.json").exists():

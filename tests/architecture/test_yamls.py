@@ -25,7 +25,10 @@ GIVEN = {
     "reward.function": "math:dist",
     "study.annotators": "[barnyard,barnyard_human]",
     "study.baseline": "one",
+    "study.domains": "{one: [sort], other: [add]}",
     "study.human": "barnyard_human",
+    "study.merges": "{mean: ['method=merge']}",
+    "study.parents": "{one: [], other: []}",
     "study.seeds": "[1,2]",
     "study.trials": "{}",
     "study.tuning_seeds": "[3]",
@@ -34,8 +37,13 @@ GIVEN = {
     "reward.url": "http://localhost:8000/score",
 }
 """Values for the keys that yaml files leave to the user."""
-NEEDS_ANOTHER_CHOICE = {"data.gold": ["data=files", "data.path=somewhere.jsonl"]}
-"""A gold scorer is chosen for data that brings none of its own."""
+NEEDS_ANOTHER_CHOICE = {
+    "data.gold": ["data=files", "data.path=somewhere.jsonl"],
+    "merging": ["method=merge"],
+}
+"""A gold scorer is chosen for data that brings none of its own, a way to merge by who merges."""
+PLACES = {"merging": "merging@method.merge"}
+"""Where a group is chosen that has no place of its own."""
 
 
 def _label(path: Path) -> str:
@@ -69,7 +77,7 @@ def _overrides(path: Path) -> list[str]:
         return [f"{owner.name}={chooser.stem}", *_must_be_given(chooser), *of_choice]
     group = _group(path)
     others = NEEDS_ANOTHER_CHOICE.get(group, [])
-    return [*others, f"{group}={path.stem}", *_must_be_given(path)]
+    return [*others, f"{PLACES.get(group, group)}={path.stem}", *_must_be_given(path)]
 
 
 def _chooser(path: Path) -> Path:

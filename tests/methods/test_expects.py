@@ -78,6 +78,7 @@ class SmallBarnyard:
             "judgments": lambda: self.judgments,
             "reward": BarnyardGold,
             "annotator": lambda: build(self.config["annotators"]["clean"]),
+            "policies": lambda: [self.sft, fit("dpo", self)],
         }
         return Inputs(**{need: makers[need]() for need in needs})
 

@@ -13,6 +13,7 @@ from farm.artifacts import content_hash
 from farm.config import build, compose, plain
 from farm.errors import ConfigError, DataError
 from farm.models.fresh import FreshLlama
+from farm.models.load import load_policy, load_tokenizer, save_policy
 from farm.models.shards import INDEX, Weights
 from farm.models.tokenizers import WordLevel
 from farm.types import Decoding, Inputs, PolicyRef
@@ -146,6 +147,28 @@ def test_other_words_are_named(policies: list[PolicyRef], tmp_path: Path) -> Non
         (other / file.name).write_bytes(renamed)
     with pytest.raises(DataError, match=r"boat.*one vocabulary"):
         merge_folders([first, other], Linear(weights=[0.5, 0.5]), tmp_path / "into")
+
+
+def test_tokens_without_an_embedding_get_one(policies: list[PolicyRef], tmp_path: Path) -> None:
+    """A model without a pad token grows by one row when it is trained; the stock model has not."""
+    from transformers import AutoModelForCausalLM
+
+    stock = in_dtype(policies[0], torch.float32, tmp_path / "stock")
+    tokenizer = json.loads((stock / "tokenizer_config.json").read_text())
+    assert tokenizer.pop("pad_token")
+    (stock / "tokenizer_config.json").write_text(json.dumps(tokenizer))
+    save_policy(load_policy(stock), load_tokenizer(stock), tmp_path / "trained")
+    rows = [len(toy.weights(p)["lm_head.weight"]) for p in (stock, tmp_path / "trained")]
+    assert rows[1] == rows[0] + 1
+    for t, folders in ((1.0, ["stock", "trained"]), (0.0, ["trained", "stock"])):
+        into = tmp_path / f"merged {t}"
+        merge_folders([tmp_path / f for f in folders], Slerp(t=Constant(t=t)), into)
+        assert toy.same_weights(into, tmp_path / "trained")
+        assert AutoModelForCausalLM.from_pretrained(into).config.vocab_size == rows[1]
+    merge_folders([stock, tmp_path / "trained"], Slerp(t=Constant(t=0.0)), tmp_path / "start")
+    assert toy.weights(tmp_path / "start")["lm_head.weight"][: rows[0]].equal(
+        toy.weights(stock)["lm_head.weight"]
+    )
 
 
 def test_whole_numbers_must_agree(policies: list[PolicyRef], tmp_path: Path) -> None:
