@@ -201,7 +201,7 @@ class Composer:
             group, _, package = place.partition("@")
             node = config.get(package or group)
             if isinstance(node, DictConfig) and isinstance(node.get(LINKS), ListConfig):
-                entries = OmegaConf.to_container(node[LINKS], resolve=True)
+                entries: Any = OmegaConf.to_container(node[LINKS], resolve=True)
                 choose = partial(self._chosen, place, package or group, overrides)
                 path = f"{package or group}.{LINKS}"
                 node[LINKS] = linked(entries, path, self.choices(group), choose)

@@ -65,7 +65,11 @@ class Merge:
                 self._merge([Path(policy.path) for policy in policies], context)
 
         context.ranks.once(merge)
-        context.checkpoint(1, lambda folder: shutil.copytree(path, folder, dirs_exist_ok=True))
+
+        def save(folder: Path) -> None:
+            shutil.copytree(path, folder, dirs_exist_ok=True)
+
+        context.checkpoint(1, save)
         return PolicyRef(str(path), start.decoding)
 
     def _merge(self, folders: Sequence[Path], context: "Context") -> None:

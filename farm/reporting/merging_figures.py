@@ -1,6 +1,8 @@
 """The figures of a merging study, from the tables of `farm.studies.merging_tables`."""
 
+from collections.abc import Mapping
 from itertools import product
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -67,7 +69,7 @@ def _draw_gains(axes: Axes, rows: pd.DataFrame, name: str, place: int) -> None:
     )  # fmt: skip
 
 
-def _reach(row: "dict[str, float]", name: str) -> "list[list[float]]":
+def _reach(row: Mapping[Any, Any], name: str) -> list[list[float]]:
     """How far a figure's interval reaches down and up; 0 where there is one seed."""
     low, high = (row.get(f"{name}_{end}", np.nan) for end in ("low", "high"))
     return [[float(np.nan_to_num(row[name] - low))], [float(np.nan_to_num(high - row[name]))]]

@@ -28,7 +28,7 @@ def merging_tables(measured: Measured, parents: Sequence[str]) -> dict[str, "pd.
         p_value=p_values(gains, by, "over_best")
     )
     adjusted = found.groupby("domain")["p_value"].transform(lambda p: holm(p.to_numpy(np.float64)))
-    logged = [name for name in measured.likeness if name not in ("seed", "policy")]
+    logged = [str(name) for name in measured.likeness if name not in ("seed", "policy")]
     return {
         "performance": over_seeds(scores, ["role", *by], ["score"]),
         "gains": found.assign(adjusted=adjusted),
@@ -49,12 +49,13 @@ def gains_of(scores: "pd.DataFrame", parents: Sequence[str]) -> "pd.DataFrame":
     """One row per seed, merge and domain: a `MergeGain` over the parents on the same seed."""
     import pandas as pd
 
-    of = scores.set_index(["seed", "domain", "policy"])["score"]
+    index = ["seed", "domain"]
+    first, second = (
+        scores[scores["policy"] == parent].set_index(index)["score"] for parent in parents
+    )
     rows = []
-    for row in scores[scores["role"] == "merge"].itertuples():
-        first, second = (of[row.seed, row.domain, parent] for parent in parents)
-        gain = merge_gain(float(row.score), float(first), float(second))
-        rows.append(
-            {"seed": row.seed, "policy": row.policy, "domain": row.domain, **gain._asdict()}
-        )
+    for row in scores[scores["role"] == "merge"].to_dict("records"):
+        of = (row["seed"], row["domain"])
+        gain = merge_gain(row["score"], first.loc[of], second.loc[of])
+        rows.append({**{name: row[name] for name in (*index, "policy")}, **gain._asdict()})
     return pd.DataFrame(rows)

@@ -30,7 +30,8 @@ def linear(tensors: Sequence[Tensor], weights: Sequence[float]) -> Tensor:
 
 def dot(left: Tensor, right: Tensor) -> float:
     """Of all numbers of two tensors."""
-    chunks = zip(left.flatten().split(_CHUNK), right.flatten().split(_CHUNK), strict=True)
+    parts = (torch.split(tensor.flatten(), _CHUNK) for tensor in (left, right))
+    chunks = zip(*parts, strict=True)
     return sum(float(a.double() @ b.double()) for a, b in chunks)
 
 
