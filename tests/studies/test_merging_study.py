@@ -96,7 +96,7 @@ def test_mistakes_are_named(change: dict[str, object], said: str) -> None:
 
 
 def test_a_merge_of_others_than_the_parents_is_named() -> None:
-    with pytest.raises(ConfigError, match="names meanign. Did you mean meaning"):
+    with pytest.raises(ConfigError, match=r"names meanign\. Did you mean meaning"):
         MergingStudy(**WORDS).check_policies("mean", ["order", "meanign"])  # type: ignore[arg-type]
 
 
