@@ -10,7 +10,8 @@ run's `name`. Where runs of one name differ in more than their seed they are tol
 behind the name; of runs that differ in nothing, the newest counts.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
@@ -20,11 +21,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from farm.artifacts import key_of
+from farm.errors import FarmError
 from farm.evaluation.failure import policy_failure
 from farm.evaluation.intervals import crossed_interval
 from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
-from farm.reporting import plots
+from farm.reporting import plots, stability_page, tuning_page
 from farm.reporting.loading import Run, load_run, load_runs
 from farm.reporting.merging_figures import plot_domains, plot_merge_gains
 
@@ -35,10 +37,15 @@ __all__ = [
     "final_table",
     "load_run",
     "load_runs",
+    "load_study",
     "method_table",
+    "plot_depths",
     "plot_domains",
+    "plot_losses",
+    "plot_memory",
     "plot_merge_gains",
     "plot_overoptimization",
+    "plot_skills",
     "plot_win_rate_curves",
     "turning_points",
 ]
@@ -60,6 +67,38 @@ _MEASURES: dict[str, Callable[[pd.DataFrame], "pd.Series[float]"]] = {
     "gold_utility": lambda items: items["gold"],
 }
 """What each rate is for one instruction."""
+
+
+def load_study(folder: Path | str) -> dict[str, pd.DataFrame]:
+    """The tables of a finished study (`runs/studies/NAME`), by name. Raises `FarmError` where there
+    are none."""
+    tables = {path.stem: pd.read_csv(path) for path in sorted(Path(folder).glob("*.csv"))}
+    if not tables:
+        raise FarmError(
+            f"{folder}: no finished study here. Give the folder that `python -m farm.study` names "
+            "at its end, below `runs/studies`."
+        )
+    return tables
+
+
+def plot_skills(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Skills and the loss on text over the steps of a stability study."""
+    return stability_page.curves_figure(tables)
+
+
+def plot_depths(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """How far skills fall in a stability study."""
+    return stability_page.depths_figure(tables)
+
+
+def plot_losses(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Training losses of a tuning study."""
+    return tuning_page.losses_figure(tables)
+
+
+def plot_memory(tables: Mapping[str, pd.DataFrame]) -> Figure:
+    """Bytes of gradients and optimiser in a tuning study."""
+    return tuning_page.memory_figure(tables)
 
 
 def curves(runs: Iterable[Run]) -> pd.DataFrame:

@@ -10,9 +10,8 @@ token in the partial folder, so that the orphan notices that its folder was take
 import hashlib
 import json
 import os
-import secrets
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +20,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from farm.errors import DataError, StoreError
+from farm.work_folder import (
+    FENCE,
+    STATE,
+    CommonFolder,
+    WorkFolder,
+    check_fence,
+    new_fence,
+    not_seen,
+)
 
 MANIFEST = "manifest.json"
-_FENCE = ".fence"
-_ORPHAN_TIMEOUT_S = 60.0
 
 
 def key_of(identity: Mapping[str, Any]) -> str:
@@ -91,7 +97,8 @@ class Build:
         """Turn the partial folder into the artefact. Raises StoreError when fenced off."""
         check_fence(self.work, self.token)
         write_json(self.work / MANIFEST, manifest)
-        (self.work / _FENCE).unlink()
+        for own in (FENCE, STATE):
+            (self.work / own).unlink(missing_ok=True)
         self.work.rename(self.target.path)
         return self.target
 
@@ -136,15 +143,29 @@ class Store:
     def keep(self, artifact: Artifact) -> None:
         """A published artefact is safe where it is."""
 
+    def have(self, paths: Iterable[Path]) -> None:
+        """Artefacts' folders, on this machine. Raises StoreError for one that it does not see."""
+        for path in paths:
+            if not path.exists():
+                raise StoreError(not_seen(path))
+
+    def work_folder(self, work: Path, token: str) -> WorkFolder:
+        """A partial folder as workers see it, on whichever machine."""
+        return CommonFolder(work, token)
+
+    def resolved(self) -> "Store":
+        """The same for processes with other working directories."""
+        return Store(self.root.resolve())
+
+    @property
+    def identity(self) -> str:
+        """The same for all drivers that share what is built."""
+        return str(self.root.resolve())
+
     def _take_over(self, target: Artifact) -> Build:
         work = target.path.with_name(f"{target.key}.partial")
         work.mkdir(exist_ok=True)
-        token = secrets.token_hex(8)
-        fence = work / _FENCE
-        partial = fence.with_suffix(".new")
-        partial.write_text(token)
-        partial.replace(fence)
-        return Build(work, token, target)
+        return Build(work, new_fence(work), target)
 
     def add(self, stage: str, key: str, save: Callable[[Path], None], **manifest: Any) -> Artifact:
         """Publish a small artefact in one go. The caller holds the lock of what it belongs to, so
@@ -160,30 +181,3 @@ class Store:
         write_json(work / MANIFEST, {"stage": stage, "key": key, **manifest})
         work.rename(target.path)
         return target
-
-
-def check_fence(work: Path, token: str) -> None:
-    """Raise StoreError when another run has taken the partial folder over."""
-    try:
-        found = (work / _FENCE).read_text()
-    except FileNotFoundError:
-        found = "none"
-    if found != token:
-        raise StoreError(f"{work} was taken over by another run; this one stops writing to it.")
-
-
-@contextmanager
-def holding_work(work: Path) -> Iterator[None]:
-    """The worker's own lock on a partial folder: waits for an orphan of an earlier run to end."""
-    lock = FileLock(work.with_name(work.name.removesuffix(".partial") + ".work.lock"))
-    try:
-        lock.acquire(timeout=_ORPHAN_TIMEOUT_S, poll_interval=0.1)
-    except Timeout as error:
-        raise StoreError(
-            f"{work} is still being written by a worker of an earlier run after "
-            f"{_ORPHAN_TIMEOUT_S:.0f} s. Stop the processes named ray::Worker and start again."
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()

@@ -11,7 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol
 
-from farm.artifacts import Artifact, Store, content_hash, key_of
+from farm.artifacts import Artifact, Build, Store, content_hash, key_of
 from farm.cluster import Cluster
 from farm.config import pinned, resolved, result_config
 from farm.console import Console
@@ -112,27 +112,24 @@ class Builder:
     def _find_or_build(self, step: Step, key: str) -> Artifact:
         artifact = self._store.find(step.stage, key)
         if artifact is not None:
+            self._store.keep(artifact)  # a run that was killed may not have come so far
             return self._note(step, artifact, 0.0, reused=True)
         started = time.monotonic()
-        with self._store.building(
-            step.stage, key, lambda: self._console.message(f"{step.label}: another run builds it")
-        ) as build:
+
+        def wait() -> None:
+            self._console.message(f"{step.label}: another run builds it")
+
+        name = f"{step.stage}/{key} of {self._store.identity}"
+        with (
+            self._cluster.sole_builder(name, wait) as check,
+            self._store.building(step.stage, key, wait) as build,
+        ):
             if isinstance(build, Artifact):
                 return self._note(step, build, time.monotonic() - started, reused=True)
-            job = Job(
-                function=step.function,
-                stage=step.stage,
-                key=key,
-                work=build.work.resolve(),
-                token=build.token,
-                store_root=self._store.root.resolve(),
-                config=step.job_config,
-                parents={name: a.path.resolve() for name, a in step.parents.items()},
-                seed=step.seed,
-                together=step.together,
-            )
+            job = self._job(step, build)
             with self._console.stage(step.label) as on_progress:
                 results = self._cluster.run(job, on_progress)
+            job.folder.open()  # the worker may have worked on another machine
             wall_s = time.monotonic() - started
             manifest = {
                 **step.identity,
@@ -141,9 +138,24 @@ class Builder:
                 "results": results,
                 "wall_s": wall_s,
             }
+            check()
             artifact = build.publish({**manifest, **_provenance()})
             self._store.keep(artifact)
         return self._note(step, artifact, wall_s, reused=False)
+
+    def _job(self, step: Step, build: Build) -> Job:
+        return Job(
+            function=step.function,
+            stage=step.stage,
+            key=step.key,
+            work=build.work.resolve(),
+            token=build.token,
+            store=self._store.resolved(),
+            config=step.job_config,
+            parents={name: a.path.resolve() for name, a in step.parents.items()},
+            seed=step.seed,
+            together=step.together,
+        )
 
     def _note(self, step: Step, artifact: Artifact, wall_s: float, *, reused: bool) -> Artifact:
         self.timings.append(StageTiming(step.label, step.stage, artifact.key, wall_s, reused))

@@ -4,11 +4,13 @@ On `cluster=local` one actor plays every role and uses all cores; what more of t
 `farm.placement`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
 from farm.errors import ClusterError
+from farm.leases import leased
 from farm.placement import shortage
 from farm.pool import Pool, start_pool
 from farm.ray_session import connect
@@ -43,6 +45,18 @@ class Cluster:
             f"partial work is kept in {job.work}; the workers' logs are in Ray's session folder."
             f"{log}"
         )
+
+    @contextmanager
+    def sole_builder(self, name: str, on_wait: Callable[[], None]) -> Iterator[Callable[[], None]]:
+        """The right to build what has that name, among all drivers of the cluster; a function that
+        raises StoreError when it is lost. `on_wait` as in `farm.leases.leased`. On a cluster of
+        this machine alone, the store's file locks do."""
+        if self._settings.address == "local":
+            yield lambda: None
+            return
+        self._join()
+        with leased(name, on_wait) as lease:
+            yield lease.check
 
     def _attempt(self, job: Job, on_progress: Callable[[Progress], None]) -> dict[str, Any]:
         """Whatever fails, ranks that wait for each other could not do another job."""

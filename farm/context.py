@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from farm.artifacts import write_text
+from farm.generation.engines import Engine, own_decoder
 from farm.pool import Here, Pool
 from farm.protocols import Tuning
 from farm.training.ranks import Alone, Ranks
+from farm.types import PolicyRef
 
 MetricsCallback = Callable[[int, int, Mapping[str, float]], None]
 CheckpointCallback = Callable[[int, Callable[[Path], None]], None]
@@ -38,6 +40,8 @@ class Context:
     """Who trains together; all of them call `fit`, with the same arguments."""
     samplers: Pool = field(default_factory=Here)
     """Who draws answers."""
+    engine_of: Callable[[PolicyRef], Engine] = own_decoder
+    """What draws the answers of a policy that learns from this one on."""
     scorers: Pool = field(default_factory=Here)
     """Who scores them."""
     on_progress: MetricsCallback | None = None

@@ -19,6 +19,7 @@ from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
 from farm.stages.policy import POLICY
 from farm.targets import target_class
+from farm.training.on_policy import OnPolicyLearner
 from farm.types import Need, SplitName
 
 Node = Mapping[str, Any]
@@ -131,7 +132,7 @@ class Learning:
         step = Step(
             "reward",
             "farm.stages.reward:run",
-            {"reward": node, **self._training_nodes()},
+            {"reward": node, **self._training_nodes(node)},
             {
                 "start": self.start,
                 "judgments": self.judgments,
@@ -193,8 +194,9 @@ class Learning:
             CHECKPOINT_STAGE, key, self.policy.path.parent.parent / CHECKPOINT_STAGE / key
         )
 
-    def _training_nodes(self) -> dict[str, Any]:
-        return {"tuning": self._config["tuning"], "decoding": self._training_decoding}
+    def _training_nodes(self, learner: Node) -> dict[str, Any]:
+        of_start = self._config["start_tuning"] if learner is self._config["sft"] else None
+        return {"tuning": of_start or self._config["tuning"], "decoding": self._training_decoding}
 
     def _fit_links(
         self, learner: Node, start: Artifact, demonstrations: SplitName
@@ -203,7 +205,9 @@ class Learning:
         learned = {}
         for name, link in links_of(learner).items():
             policies = [self._named(policy, known) for policy in link.get("policies", ())]
-            learned[name] = self.fit(link, known[PREVIOUS], demonstrations, policies, label=name)
+            learned[name] = self.fit(
+                link, known[PREVIOUS], demonstrations, policies, label=name, of=learner
+            )
             known |= {name: learned[name], PREVIOUS: learned[name]}
         return learned
 
@@ -229,11 +233,15 @@ class Learning:
         policies: Sequence[Artifact] = (),
         *,
         label: str,
+        of: Node | None = None,
     ) -> Artifact:
-        """What one learner makes of a start and of what else it needs. Its key and its seed are the
-        same in whatever chain it stands, so chains share what they begin with."""
+        """What one learner makes of a start and of what else it needs; it may be a link `of` a chain.
+        Its key and its seed are the same in whatever chain it stands, so chains share what they
+        begin with."""
         needs = needs_of(learner)
-        config = {"learner": learner, **self._training_nodes()}
+        config = {"learner": learner, **self._training_nodes(of or learner)}
+        if issubclass(target_class(learner["_target_"]), OnPolicyLearner):
+            config["sampler"] = self._config["sampler"]
         parents = {"start": start, "instructions": self.instructions}
         if "judgments" in needs:
             parents["judgments"] = self.judgments

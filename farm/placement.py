@@ -71,7 +71,12 @@ def plan(settings: ClusterSettings) -> list[str]:
             "for training and all other work",
         ),
         ("sampler", settings.samplers, settings.gpus_per_sampler, "for drawing answers"),
-        ("scorer", settings.scorers, settings.gpus_per_scorer, "for scoring answers"),
+        (
+            "scorer",
+            settings.scorers,
+            settings.gpus_per_scorer,
+            "for scoring answers and judging pairs",
+        ),
     ]
     return [
         f"{count} {name}{'s' if count > 1 else ''} {what}, "

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from farm.context import Context
     from farm.training.episodes import Predictor
     from farm.training.precision import Precision
+    from farm.training.ranks import Ranks
 
 FloatArray = NDArray[np.float64]
 
@@ -39,6 +40,15 @@ class InstructionSource(Protocol):
 
     def load(self) -> Mapping[SplitName, Sequence[Instruction]]:
         """All five splits, disjoint by instruction id. Raises `DataError` on malformed input."""
+        ...
+
+
+@runtime_checkable
+class TextSource(Protocol):
+    """Where raw text comes from."""
+
+    def texts(self) -> Sequence[str]:
+        """Documents, none of them empty. Raises `DataError` on malformed input."""
         ...
 
 
@@ -62,7 +72,8 @@ class Annotator(Protocol):
     def annotate(self, pairs: Sequence[Pair], *, seed: int, draw: int = 0) -> list[Judgment]:
         """One judgment per pair, in the pairs' order and orientation.
 
-        The same `draw` gives the same verdicts, another a fresh sample of the same annotator.
+        The same `draw` gives the same verdicts, another a fresh sample of the same annotator. One
+        that computes long may hand its work out (`farm.pool.in_pieces`).
         """
         ...
 
@@ -145,7 +156,12 @@ class Tuning(Protocol):
         them is a function of the run's `seed`."""
         ...
 
-    def anchor(self, model: Any, path: str, device: str) -> "Predictor":
-        """The start policy for as long as `model`, which `apply` made of it, learns; `path` is the
-        start's directory."""
+    def before_step(self, model: Any, optimizer: Any, step: int, *, seed: int) -> None:
+        """Called before the gradients of the optimiser's step number `step` (from 0) are computed,
+        with the model that `apply` returned and the run's seed."""
+        ...
+
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "Predictor":
+        """The start policy for as long as `model`, which `apply` made of it, learns by `ranks`;
+        `path` is the start's directory."""
         ...

@@ -45,6 +45,16 @@ def connect(settings: ClusterSettings, num_cpus: int | None) -> None:
         ) from error
 
 
+def head_node() -> Any:
+    """Where actors go that all of the cluster share: its first machine, without which there is no
+    cluster. A scheduling strategy."""
+    import ray
+    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+    head = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
+    return NodeAffinitySchedulingStrategy(head["NodeID"], soft=False)
+
+
 def runtime_env(settings: ClusterSettings) -> dict[str, Any]:
     """What processes of a joined cluster are given: what the settings say, and where this process
     finds its modules."""

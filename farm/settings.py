@@ -96,12 +96,14 @@ class ClusterSettings:
     """CPU cores that torch may use on a machine, by all learners there; None is all."""
     learners: int
     """Ranks that train together."""
+    sharded: bool
+    """Whether each of them holds a part of every weight, gradient and optimiser state, or all."""
     gpus_per_learner: float
     samplers: int
     """Actors that draw answers; with 0, learners do."""
     gpus_per_sampler: float
     scorers: int
-    """Actors that score answers; with 0, learners do."""
+    """Actors that score answers and help annotators that compute; with 0, learners do."""
     gpus_per_scorer: float
     grows: bool
     """Whether machines are added on demand, so that what finds no room is waited for."""
@@ -208,5 +210,7 @@ class Configuration(Settings):
     method: Learner
     sft: Learner
     tuning: Tuning
+    start_tuning: Tuning | None
+    """Of the start policy's learner; None: `tuning`."""
     sampler: Sampler
     tracking: Tracker

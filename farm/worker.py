@@ -5,15 +5,18 @@ import logging
 import os
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
-from farm.artifacts import holding_work
+from farm.elsewhere import Supplied, opened
+from farm.pool import helped_by, work_in
 from farm.stages.job import Job
-from farm.training.ranks import Alone, Group, Ranks
+from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
+from farm.work_folder import holding_work
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,24 @@ class Rank(NamedTuple):
     ranks: int
     on_machine: int
     """How many of them share its machine's cores."""
+    sharded: bool
+    """Whether each holds a part of every weight."""
+
+
+class Sparing:
+    """Does something at most a tenth of the time."""
+
+    def __init__(self, act: Callable[[], None]) -> None:
+        self._act = act
+        self._due_s = time.monotonic()
+
+    def __call__(self) -> None:
+        """Do it, if it is due."""
+        began_s = time.monotonic()
+        if began_s >= self._due_s:
+            self._act()
+            ended_s = time.monotonic()
+            self._due_s = ended_s + 9 * (ended_s - began_s)
 
 
 class Worker:
@@ -51,11 +72,11 @@ class Worker:
     def __init__(self, threads: int | None, folder: str) -> None:
         """`threads` is how many torch uses; None: one for each core of this machine. `folder` is
         the driver's, which relative paths begin from where this machine has it."""
-        if os.path.isdir(folder):
-            os.chdir(folder)
+        work_in(folder)
         self._threads = threads or os.cpu_count() or 1
         self._progress = Progress()
         self._ranks: Ranks = Alone()
+        self._save = Sparing(lambda: None)
         logging.getLogger("transformers").setLevel(logging.ERROR)
         self._imports = threading.Thread(target=_import_heavy_libraries, daemon=True)
         self._imports.start()
@@ -97,7 +118,7 @@ class Worker:
             backend, rank=place.rank, world_size=place.ranks, timeout=patience
         )
         self._threads = max(1, self._threads // place.on_machine)
-        self._ranks = Group()
+        self._ranks = ShardingGroup() if place.sharded else Group()
 
     def progress(self) -> Progress:
         """How far the running stage is."""
@@ -115,15 +136,30 @@ class Worker:
         torch.set_num_threads(self._threads)
         self._progress = Progress()
         ranks = self._ranks if job.together else Alone()
+        job.folder.reach()
         with holding_work(job.work) if ranks.rank == 0 else nullcontext():
-            job.check_fence()
+            ranks = opened(job.folder, ranks)
+            parents = list(job.parents.values())
+            job.store.have(parents)
+            self._save = Sparing(job.folder.save if ranks.rank == 0 else lambda: None)
             function = load_function(job.function)
-            return function(
-                replace(job, on_progress=self._report, device=best_device(), ranks=ranks)
+            given = replace(
+                job,
+                on_progress=self._report,
+                device=best_device(),
+                ranks=ranks,
+                samplers=Supplied(job.samplers, job.store, parents),
+                scorers=Supplied(job.scorers, job.store, parents),
             )
+            with helped_by(given.scorers):
+                results = function(given)
+            if ranks.rank == 0:
+                job.folder.save()
+        return results
 
     def _report(self, step: int, total: int, metrics: Mapping[str, float]) -> None:
         self._progress = Progress(step, total, dict(metrics), self._progress.beat + 1)
+        self._save()
 
 
 def load_function(path: str) -> Callable[[Job], dict[str, Any]]:

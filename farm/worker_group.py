@@ -121,7 +121,7 @@ class WorkerGroup:
             [
                 actor.connect.remote(
                     address,
-                    Rank(rank, len(actors), nodes.count(nodes[rank])),
+                    Rank(rank, len(actors), nodes.count(nodes[rank]), self._settings.sharded),
                     self._settings.call_timeout_s,
                 )
                 for rank, actor in enumerate(actors)

@@ -5,10 +5,11 @@ is part of the loss, not of the reward. DeepSeekMath used 64 answers to a prompt
 coefficient 0.04, learning rate 1e-6 and one update per rollout on 7 B parameters.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.checks import require, require_at_least
+from farm.training.correction import Correction, Uncorrected
 from farm.training.on_policy import MinibatchLoss, Run
 from farm.training.rewarded import RewardedLearner
 
@@ -29,6 +30,7 @@ class GRPO(RewardedLearner):
     epochs: int = 2
     clip_ratio: float = 0.2
     kl_coefficient: float = 0.04
+    correction: Correction = field(default_factory=Uncorrected)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -40,15 +42,19 @@ class GRPO(RewardedLearner):
         """Roll out, score, compare within groups, update."""
         import torch
 
-        from farm.training.episodes import describe
+        from farm.training.episodes import describe, log_ratios
         from methods.group_loss import group_advantages
 
         answered = self.answers(run)
         rewarded = self.rewards(run, answered)
+        weights_B_T = self.correction.weights(log_ratios(answered.episodes, answered.observed))
         advantages_B = group_advantages(
             torch.from_numpy(rewarded.rewards_B).float(), self.answers_per_prompt
-        ).to(answered.observed.logprobs_B_T.device)
-        loss = self.minibatch_loss(run.networks, answered.episodes, answered.observed, advantages_B)
+        ).to(weights_B_T.device)
+        advantages_B_T = advantages_B[:, None] * weights_B_T
+        loss = self.minibatch_loss(
+            run.networks, answered.episodes, answered.observed, advantages_B_T
+        )
         losses = self.update(run, answered.episodes.lengths(), loss)
         return {**rewarded.metrics, **describe(answered.episodes, answered.observed), **losses}
 
@@ -57,7 +63,7 @@ class GRPO(RewardedLearner):
         networks: "Networks",
         episodes: "Episodes",
         observed: "Observed",
-        advantages_B: "Tensor",
+        advantages_B_T: "Tensor",
     ) -> MinibatchLoss:
         """Means over an answer's tokens, then over the minibatch's answers."""
         from farm.generation.logprobs import predict, token_logprobs
@@ -72,7 +78,7 @@ class GRPO(RewardedLearner):
             policy = policy_loss(
                 logprobs_N,
                 observed.logprobs_B_T[rows][mask_b_T],
-                advantages_B[rows].repeat_interleave(tokens_b),
+                advantages_B_T[rows][mask_b_T],
                 self.clip_ratio,
             )
             kl_N = k3(logprobs_N, observed.start_logprobs_B_T[rows][mask_b_T])

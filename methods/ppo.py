@@ -12,10 +12,11 @@ AlpacaFarm's, here and where the formulas are (`methods.ppo_loss`, `methods.ppo_
   after the KL penalty went in, so that the penalty's strength drifts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from farm.checks import require, require_at_least
+from farm.training.correction import Correction, Uncorrected
 from farm.training.kl_control import KLController
 from farm.training.on_policy import Answered, MinibatchLoss, Run
 from farm.training.rewarded import RewardedLearner
@@ -57,6 +58,7 @@ class PPO(RewardedLearner):
     value_coefficient: float = 0.1
     gamma: float = 1.0
     gae_lambda: float = 0.95
+    correction: Correction = field(default_factory=Uncorrected)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -102,6 +104,7 @@ class PPO(RewardedLearner):
         import torch
 
         from farm.training.advantages import gae, whiten
+        from farm.training.episodes import log_ratios
         from methods.ppo_loss import KL_ESTIMATORS, shaped_rewards
 
         mask, observed = answered.episodes.mask_B_T, answered.observed
@@ -113,9 +116,9 @@ class PPO(RewardedLearner):
         advantages_B_T, returns_B_T = gae(
             shaped_B_T, values_B_T, mask, gamma=self.gamma, lambda_=self.gae_lambda
         )
-        return Lesson(
-            mask, observed.logprobs_B_T, values_B_T, whiten(advantages_B_T, mask), returns_B_T
-        )
+        weights_B_T = self.correction.weights(log_ratios(answered.episodes, observed))
+        weighed_B_T = whiten(advantages_B_T, mask) * weights_B_T
+        return Lesson(mask, observed.logprobs_B_T, values_B_T, weighed_B_T, returns_B_T)
 
     def minibatch_loss(
         self, networks: "Networks", episodes: "Episodes", lesson: Lesson

@@ -6,10 +6,11 @@ answers are used for several updates, the ratio of whole answers is clipped, as 
 HelpSteer2-Preference's REINFORCE (arXiv 2410.01257) takes 4 answers to a prompt.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from farm.checks import require, require_at_least
+from farm.training.correction import Correction, Uncorrected
 from farm.training.on_policy import MinibatchLoss, OnPolicyLearner, Run
 from farm.training.rewarded import RewardedLearner
 
@@ -30,6 +31,7 @@ class LeaveOneOut(OnPolicyLearner):
     epochs: int = 2
     clip_ratio: float = 0.2
     kl_coefficient: float = 0.05
+    correction: Correction = field(default_factory=Uncorrected)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -41,12 +43,14 @@ class LeaveOneOut(OnPolicyLearner):
         self, run: Run, episodes: "Episodes", observed: "Observed", rewards_B: "Tensor"
     ) -> dict[str, float]:
         """Update towards the rewards [B], the KL penalty taken off; the update's metrics."""
+        from farm.training.episodes import log_ratios
         from methods.group_loss import leave_one_out_advantages
 
         moved_B = (observed.logprobs_B_T - observed.start_logprobs_B_T).sum(1)
         penalised_B = rewards_B.to(moved_B) - self.kl_coefficient * moved_B
         advantages_B = leave_one_out_advantages(penalised_B, self.answers_per_prompt)
-        loss = self.minibatch_loss(run.networks, episodes, observed, advantages_B)
+        weights_B = self.correction.weights(log_ratios(episodes, observed).sum(1))
+        loss = self.minibatch_loss(run.networks, episodes, observed, advantages_B * weights_B)
         return self.update(run, episodes.lengths(), loss)
 
     def minibatch_loss(

@@ -8,6 +8,7 @@ import numpy as np
 
 from farm.data.records import is_canonical, tie
 from farm.errors import ConfigError
+from farm.pool import in_pieces
 from farm.protocols import FloatArray
 from farm.seeds import redraw, uniform
 from farm.types import Judgment, Pair
@@ -62,7 +63,10 @@ class DemonstrationOverlap:
 
     def expectation(self, pairs: Sequence[Pair]) -> FloatArray:
         """P(output_b is better); NaN without a demonstration."""
-        return np.array([self._probability(pair) for pair in pairs])
+        return np.array(in_pieces(self._probabilities, pairs))
+
+    def _probabilities(self, pairs: Sequence[Pair]) -> list[float]:
+        return [self._probability(pair) for pair in pairs]
 
     def _probability(self, pair: Pair) -> float:
         reference = pair.instruction.demonstration

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from farm.errors import DataError
+from farm.pool import in_pieces
 from farm.stages.job import Job
 from farm.types import Instruction
 
@@ -42,13 +43,30 @@ def meet(job: Job) -> dict[str, Any]:
             os.kill(os.getpid(), signal.SIGKILL)
         pids = job.ranks.gather([os.getpid()])
         job.progress(number, job.config["rounds"])
-    return {"pids": pids, "by": job.ranks.rank}
+    return {"pids": pids, "by": job.ranks.rank, "ranks": type(job.ranks).__name__}
 
 
 def hang(job: Job) -> dict[str, Any]:
     """Never report progress."""
     time.sleep(600)
     return {}
+
+
+def ask_helpers(job: Job) -> dict[str, Any]:
+    """The processes of this job and of those who help it."""
+    return {"pid": os.getpid(), "pids": in_pieces(_pids, [0])}
+
+
+def _pids(rows: Sequence[int]) -> list[int]:
+    return [os.getpid() for _ in rows]
+
+
+def loads_of_local_models(task: int) -> tuple[int, int]:
+    """This process, and how often it has loaded a local model's weights."""
+    from simulators.chat import local
+
+    time.sleep(0.05)  # so that another process takes the next task
+    return os.getpid(), local._load.cache_info().misses
 
 
 def refuse(job: Job) -> dict[str, Any]:

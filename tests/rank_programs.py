@@ -2,6 +2,8 @@
 
 import json
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +16,11 @@ from farm.context import Context, Follower
 from farm.models import load
 from farm.protocols import FloatArray
 from farm.training.kl_control import FixedKL
-from farm.training.ranks import Alone, Group, Ranks
-from farm.training.tuning import Full
+from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
+from farm.training.tuning import LISA, Full, LoRA
 from farm.types import Decoding, Inputs, Instruction, PolicyRef
+from methods.continual_pretraining import ContinualPretraining
+from methods.corpora import RedrawnMixture
 from methods.dpo import DPO
 from methods.kto import KTO
 from methods.ppo import PPO
@@ -63,13 +67,79 @@ def sft(start: PolicyRef, context: Context) -> None:
     )  # type: ignore[arg-type]
 
 
+def continual_pretraining(start: PolicyRef, context: Context) -> None:
+    """Some steps on a redrawn mixture."""
+    asked = toy.instructions(60)
+    ContinualPretraining(
+        **{**OFFLINE, "max_steps": 6}, corpus=RedrawnMixture(original_share=0.5)
+    ).fit(start, Inputs(text=[i.messages[0].content for i in asked], demonstrations=asked), context)  # type: ignore[arg-type]
+
+
 def reward(start: PolicyRef, context: Context) -> None:
     """Some steps, and held-out labels."""
     labels = toy.labelled(toy.instructions(60))
     BradleyTerry(**{**OFFLINE, "max_steps": 6}, validation_fraction=0.2).fit(start, labels, context)  # type: ignore[arg-type]
 
 
-PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (sft, ppo, dpo, kto, reward)
+_OTHER: dict[type[Ranks], Callable[[], Ranks]] = {
+    Alone: Alone, Group: ShardingGroup, ShardingGroup: Group,
+}  # fmt: skip
+
+
+class Interrupted(Exception):
+    """In place of a kill: all ranks stop at the same step."""
+
+
+def continued(program: Callable[[PolicyRef, Context], None]) -> Callable[..., None]:
+    """The program with adapters, stopped in its fifth step and begun again from the state after its
+    fourth, which ranks that hold weights in the other way have left."""
+
+    def stop(step: int, *_: object) -> None:
+        if step == 5:
+            raise Interrupted
+
+    def run(start: PolicyRef, context: Context) -> None:
+        adapters = replace(context, tuning=LoRA(rank=4, alpha=8))
+        other = _OTHER[type(context.ranks)]()
+        with suppress(Interrupted):
+            program(start, replace(adapters, ranks=other, on_progress=stop))
+        program(start, adapters)
+
+    run.__name__ = f"{program.__name__}_continued"
+    return run
+
+
+def short_ppo(start: PolicyRef, context: Context) -> None:
+    """A few steps, held to the start inside the model."""
+    limits: dict[str, Any] = {**toy.LIMITS}
+    learner = PPO(
+        **limits, value=TrunkValue(), kl=FixedKL(0.1), steps=7, episodes_per_step=16,
+        minibatch_size=8, epochs=1, learning_rate=2e-3, resume_every=2,
+    )  # fmt: skip
+    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
+
+
+def short_dpo(start: PolicyRef, context: Context) -> None:
+    """A few steps of transformers' loop."""
+    labels = toy.labelled(toy.instructions(60))
+    learner = DPO(**{**OFFLINE, "max_steps": 7}, resume_every=2)  # type: ignore[arg-type]
+    learner.fit(start, Inputs(judgments=labels), context)
+
+
+def in_turns(program: Callable[[PolicyRef, Context], None]) -> Callable[..., None]:
+    """The program, one block learning at a time."""
+
+    def run(start: PolicyRef, context: Context) -> None:
+        program(start, replace(context, tuning=LISA(blocks=1, every=2)))
+
+    run.__name__ = f"{program.__name__}_in_turns"
+    return run
+
+
+PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (
+    sft, in_turns(sft), ppo, dpo, kto, reward, continual_pretraining,
+    continued(short_ppo), continued(short_dpo), in_turns(short_ppo),
+)  # fmt: skip
 
 
 def in_float64() -> None:
@@ -82,13 +152,13 @@ def in_float64() -> None:
         function.__defaults__ = (name, torch.float64, *rest[1:])
 
 
-def train_all(rank: int, count: int, start: str, work: Path) -> None:
+def train_all(rank: int, count: int, start: str, work: Path, group: type[Group] = Group) -> None:
     """All programs, one after the other, as one of `count` ranks."""
     torch.set_num_threads(1)
-    ranks = _ranks(rank, count, work)
+    ranks = _ranks(rank, count, work, group)
     policy = PolicyRef(start, Decoding(1.0, toy.LIMITS["max_new_tokens"]))
     for program in PROGRAMS:
-        if program is not sft:
+        if "sft" not in program.__name__:
             in_float64()
         folder = work / program.__name__
         folder.mkdir(exist_ok=True)
@@ -109,7 +179,21 @@ def exchange(rank: int, count: int, work: Path) -> None:
         asked.append(rank)
         return {"inside": ranks.gather(ranks.share(words)), "nested": ranks.once(lambda: rank)}
 
+    layer = torch.nn.Linear(6, 6, bias=False)
+    torch.nn.init.constant_(layer.weight, 2.0)
+    held = ShardingGroup().hold({"layer": layer})
+    held.compute(lambda: layer(torch.full((1, 6), rank + 1.0)).sum()).backward()
+    shard: Any = layer.weight
+    parts = {
+        "held": shard.to_local().numel(),
+        "gradients": shard.grad.full_tensor().unique().tolist(),
+        "gathered": held.gathered({"weight": shard, "step": 3}),
+        "rounds": [part.counts for part in held.rounds([[row] for row in range(rank)], 7)],
+    }
+    with held.whole():
+        parts["whole"] = layer.weight.numel()
     found = {
+        "parts": {**parts, "gathered": str(parts["gathered"]["weight"] is not None)},
         "mine": mine,
         "gathered": ranks.gather([word.upper() for word in mine]),
         "none": ranks.gather(ranks.share([])),
@@ -120,7 +204,7 @@ def exchange(rank: int, count: int, work: Path) -> None:
     (work / f"{rank}.json").write_text(json.dumps(found))
 
 
-def _ranks(rank: int, count: int, work: Path) -> Ranks:
+def _ranks(rank: int, count: int, work: Path, group: type[Group] = Group) -> Ranks:
     if count == 1:
         return Alone()
     distributed.init_process_group(
@@ -132,4 +216,4 @@ def _ranks(rank: int, count: int, work: Path) -> Ranks:
         "RANK": str(rank), "WORLD_SIZE": str(count), "LOCAL_RANK": "0",
         "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500",
     }  # fmt: skip
-    return Group()
+    return group()

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from farm.artifacts import Artifact, Build, Store, check_fence, holding_work, key_of
+from farm.artifacts import Artifact, Build, Store, key_of
 from farm.errors import StoreError
+from farm.work_folder import check_fence, holding_work
 
 SPAWN = multiprocessing.get_context("spawn")
 

@@ -20,6 +20,7 @@ SETTINGS = ClusterSettings(
     address="local",
     num_cpus=None,
     learners=1,
+    sharded=False,
     gpus_per_learner=0,
     samplers=0,
     gpus_per_sampler=0,
@@ -47,7 +48,7 @@ def _run(
             key=function,
             work=build.work,
             token=build.token,
-            store_root=root,
+            store=store,
             config=config,
             parents={},
             seed=0,
@@ -59,7 +60,7 @@ def _run(
 @pytest.fixture(scope="module")
 def cluster(ray_session: None) -> Iterator[Cluster]:
     """Each test goes on with the worker that the one before has left."""
-    cluster = Cluster(SETTINGS, on_message=lambda text: None)
+    cluster = Cluster(replace(SETTINGS, scorers=1), on_message=lambda text: None)
     yield cluster
     cluster.close()
 
@@ -71,6 +72,12 @@ def test_one_warm_process_runs_all_jobs_outside_the_driver(
     second = _run(cluster, tmp_path / "b", "count")
     assert first == second
     assert first["pids"] != [str(os.getpid())]
+
+
+def test_scorers_help_with_what_a_job_computes(cluster: Cluster, tmp_path: Path) -> None:
+    found = _run(cluster, tmp_path, "ask_helpers")
+    assert len(found["pids"]) == 1
+    assert not {found["pid"], os.getpid()} & set(found["pids"])
 
 
 def test_errors_for_people_arrive_as_they_are(cluster: Cluster, tmp_path: Path) -> None:
@@ -104,7 +111,7 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     ray_session: None, tmp_path: Path
 ) -> None:
     messages: list[str] = []
-    cluster = Cluster(replace(SETTINGS, learners=2), messages.append)
+    cluster = Cluster(replace(SETTINGS, learners=2, sharded=True), messages.append)
     try:
         once = _run(cluster, tmp_path / "a", "meet", together=True, rounds=1)
         again = _run(cluster, tmp_path / "b", "meet", together=True, rounds=3)
@@ -114,6 +121,7 @@ def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     assert len(set(once["pids"])) == len(set(again["pids"])) == 2
     assert not set(once["pids"]) & set(again["pids"])
     assert again["by"] == 0
+    assert again["ranks"] == "ShardingGroup" and alone["ranks"] == "Alone"
     assert alone["pids"] == again["pids"][:1], "the first rank does what is not done together"
     (message,) = messages
     assert "death of its process of rank 1" in message

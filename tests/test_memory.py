@@ -83,3 +83,16 @@ def test_checkpointing_keeps_less() -> None:
     )
     assert checkpointed.activations < plain.activations / 10
     assert checkpointed.logits == plain.logits == 3 * 4 * 2048 * 151936
+
+
+def test_shards_divide_what_is_held_and_gather_it_for_answers() -> None:
+    shape = SHAPES[2]
+    whole, part = (
+        Training(8192, 4096, "bfloat16", checkpointing=True, shards=n).memory(shape) for n in (1, 8)
+    )
+    held = sum(whole[:4])
+    assert held == 16 * shape.parameters + 4 * shape.parameters  # with the anchor
+    assert sum(part[:4]) == pytest.approx(held / 8)
+    assert part.drawing == 4 * shape.parameters
+    assert part.peak == sum(part[:3]) + part.drawing  # answers take more than an update
+    assert whole.peak == sum(whole)

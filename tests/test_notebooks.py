@@ -3,11 +3,17 @@
 import ast
 from pathlib import Path
 
+import fake_stability
+import fake_tunings
 import nbformat
 import pytest
 from fake_merging import write_merging
 from fake_runs import write_run
 from nbclient import NotebookClient
+
+from farm.reporting.study_sections import write_tables
+from farm.studies.stability_tables import stability_tables
+from farm.studies.tuning_tables import tuning_tables
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -21,6 +27,13 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
     write_merging(folder / "studies" / "merging")
+    studies = {
+        "stability_gap": stability_tables(fake_stability.measured(), fake_stability.BASELINE),
+        "tunings": tuning_tables(fake_tunings.measured(), fake_tunings.BASELINE),
+    }
+    for name, tables in studies.items():
+        (folder / "studies" / name).mkdir(parents=True)
+        write_tables(folder / "studies" / name, tables)
     return folder
 
 

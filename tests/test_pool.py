@@ -2,7 +2,9 @@
 
 import os
 import signal
+import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ import pytest
 import toy_policy as toy
 
 from farm.errors import ClusterError, DataError
+from farm.generation.engines import own_decoder
 from farm.generation.moved import Asked
 from farm.models.load import load_policy
-from farm.pool import Here, Pool, start_pool
+from farm.pool import Here, Pool, helped_by, helpers, in_pieces, start_pool
 from farm.protocols import FloatArray
 from farm.scorers.pooled import pooled_scores
 from farm.training.episodes import rollout
@@ -51,6 +54,29 @@ def _die(task: int) -> int:
     return task
 
 
+def _refuse_the_first(folder: Path, task: int) -> int:
+    """Leaves a trace of each task but the first."""
+    if task == 0:
+        raise DataError("not this one.")
+    (folder / str(task)).touch()
+    time.sleep(0.05)
+    return task
+
+
+def _meet(folder: Path, task: int) -> int:
+    """This process, once the other task has begun too."""
+    (folder / str(task)).touch()
+    waited_until = time.monotonic() + 60
+    while len(list(folder.iterdir())) < 2:
+        assert time.monotonic() < waited_until, "the other task waits for this one's actor"
+        time.sleep(0.01)
+    return os.getpid()
+
+
+def _processes(rows: Sequence[int]) -> list[tuple[int, int]]:
+    return [(row, os.getpid()) for row in rows]
+
+
 class LengthReward:
     """How long an answer is."""
 
@@ -63,6 +89,35 @@ def test_tasks_come_back_in_order_though_an_actor_dies(pool: Pool, tmp_path: Pat
     assert [task for task, _ in found] == list(range(8))
     assert (tmp_path / "died").exists()
     assert os.getpid() not in {process for _, process in found}
+
+
+def test_who_maps_at_the_same_time_shares_the_actors(pool: Pool, tmp_path: Path) -> None:
+    def meet(task: int) -> int:
+        (process,) = pool.map(partial(_meet, tmp_path), [task])
+        return process
+
+    with ThreadPoolExecutor(2) as threads:
+        assert len(set(threads.map(meet, range(2)))) == 2
+
+
+def test_nothing_is_begun_after_an_error(pool: Pool, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^not this one\.$"):
+        list(pool.map(partial(_refuse_the_first, tmp_path), range(200)))
+    assert len(list(tmp_path.iterdir())) < 100
+
+
+def test_helpers_do_the_pieces_of_what_runs_inside(pool: Pool) -> None:
+    rows = list(range(700))
+    with helped_by(pool):
+        found = in_pieces(_processes, rows)
+        assert list(helpers().map(_at_hand, [0])) == [0], "helpers have no helpers"
+    assert [row for row, _ in found] == rows
+    assert os.getpid() not in {process for _, process in found}
+    assert in_pieces(_processes, rows) == [(row, os.getpid()) for row in rows]
+
+
+def _at_hand(task: int) -> int:
+    return helpers().size
 
 
 def test_errors_for_people_arrive_as_they_are(pool: Pool) -> None:
@@ -91,7 +146,7 @@ def test_answers_are_those_of_the_weights_that_were_sent(pool: Pool, tmp_path: P
     there.samplers = pool
     seen = []
     for _ in range(2):
-        one, other = (rollout(model, start.path, asked, c, **how) for c in (here, there))
+        one, other = (rollout(model, own_decoder(start), asked, c, **how) for c in (here, there))
         assert one.responses == other.responses
         assert one.mask_B_T.equal(other.mask_B_T)
         seen.append(one.responses)

@@ -20,10 +20,14 @@ class Asked(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """Token ids, the stop id included, and whether there is one."""
+    """What was drawn for one prompt."""
 
     ids: list[int]
+    """The stop id included."""
+    logprobs: list[float]
+    """Of the ids, under the distribution that they were drawn from, nats."""
     stopped: bool
+    """Whether there is a stop id; else the answer ran into the limit."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +62,10 @@ class MovedPolicy:
 def answers(model: Any, asked: Asked, how: Mapping[str, Any]) -> list[Answer]:
     """The model's, in the prompts' order."""
     found = decode(model, asked.prompts, row_seeds=asked.row_seeds, **how)
-    return [
-        Answer(ids, stopped)
-        for ids, stopped in zip(found.responses(), found.stopped_B.tolist(), strict=True)
-    ]
+    drawn = zip(
+        found.responses(), found.logprobs_B_T.tolist(), found.stopped_B.tolist(), strict=True
+    )
+    return [Answer(ids, logprobs[: len(ids)], stopped) for ids, logprobs, stopped in drawn]
 
 
 @lru_cache(maxsize=1)

@@ -4,12 +4,16 @@ token ids of what a sampler draws."""
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 from farm.errors import ConfigError
+from farm.generation.engines import Engine, own_decoder
 from farm.protocols import Sampler
 from farm.seeds import derive
 from farm.types import Completion, Instruction, PolicyRef
+
+if TYPE_CHECKING:
+    from farm.generation.moved import Answer, Asked
 
 
 def policy_name(path: str) -> str:
@@ -71,7 +75,64 @@ def draw_one(
     )
 
 
-class FarmSampler:
+class TokenSampler:
+    """What samplers share that draw token ids: prompts, seeds, texts."""
+
+    policy: PolicyRef
+    max_prompt_tokens: int
+
+    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
+        """n completions per instruction, those of one instruction contiguous."""
+        from farm.models import chat
+
+        drawn = self.draw(instructions, n=n, seed=seed)
+        texts = chat.decode_batch(self._tokenizer, drawn.responses)
+        name = policy_name(self.policy.path)
+        asked = [(instruction.id, sample) for instruction in instructions for sample in range(n)]
+        return [
+            Completion(id, text, name, sample, stopped)
+            for (id, sample), text, stopped in zip(asked, texts, drawn.stopped, strict=True)
+        ]
+
+    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
+        """What `sample` draws, as ids."""
+        from farm.generation.moved import Asked
+        from farm.models import chat
+
+        prompts = chat.prompts_ids(
+            self._tokenizer,
+            [i.messages for i in instructions],
+            max_prompt_tokens=self.max_prompt_tokens,
+            control=self.policy.decoding.control,
+        )
+        asked = Asked(
+            [prompt for prompt in prompts for _ in range(n)],
+            [derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
+        )
+        decoding = self.policy.decoding
+        found = self._answers(
+            asked,
+            {
+                "max_new_tokens": decoding.max_new_tokens,
+                "temperature": decoding.temperature,
+                "stop_ids": chat.stop_ids(self._tokenizer),
+                "pad_id": self._tokenizer.pad_token_id,
+            },
+        )
+        return Drawn(asked.prompts, [a.ids for a in found], [a.stopped for a in found])
+
+    def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
+        """One to each prompt; `how` are keywords of `farm.generation.decode.decode`."""
+        raise NotImplementedError
+
+    @cached_property
+    def _tokenizer(self) -> Any:
+        from farm.models.load import load_tokenizer
+
+        return load_tokenizer(self.policy.path)
+
+
+class FarmSampler(TokenSampler):
     """Draws answers with `farm.generation.decode`.
 
     What is drawn depends on (policy, instruction, sample, seed, temperature) alone: not on
@@ -97,47 +158,17 @@ class FarmSampler:
         self.max_prompt_tokens = max_prompt_tokens
         self.device = device
 
-    def sample(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> list[Completion]:
-        """n completions per instruction, those of one instruction contiguous."""
-        from farm.models import chat
+    def engine(self) -> Engine:
+        """The same loop, where the learner computes."""
+        return own_decoder(self.policy)
 
-        _, tokenizer = self._loaded
-        drawn = self.draw(instructions, n=n, seed=seed)
-        texts = chat.decode_batch(tokenizer, drawn.responses)
-        name = policy_name(self.policy.path)
-        asked = [(instruction.id, sample) for instruction in instructions for sample in range(n)]
-        return [
-            Completion(id, text, name, sample, stopped)
-            for (id, sample), text, stopped in zip(asked, texts, drawn.stopped, strict=True)
-        ]
+    def _answers(self, asked: "Asked", how: dict[str, Any]) -> "list[Answer]":
+        from farm.generation.moved import answers
 
-    def draw(self, instructions: Sequence[Instruction], *, n: int, seed: int) -> Drawn:
-        """What `sample` draws, as ids."""
-        from farm.generation.decode import decode
-        from farm.models import chat
-
-        model, tokenizer = self._loaded
-        prompts = chat.prompts_ids(
-            tokenizer,
-            [i.messages for i in instructions],
-            max_prompt_tokens=self.max_prompt_tokens,
-            control=self.policy.decoding.control,
-        )
-        asked = [prompt for prompt in prompts for _ in range(n)]
-        rollouts = decode(
-            model,
-            asked,
-            row_seeds=[derive(seed, "sample", i.id, s) for i in instructions for s in range(n)],
-            max_new_tokens=self.policy.decoding.max_new_tokens,
-            temperature=self.policy.decoding.temperature,
-            stop_ids=chat.stop_ids(tokenizer),
-            pad_id=tokenizer.pad_token_id,
-            batch_size=self.batch_size,
-        )
-        return Drawn(asked, rollouts.responses(), rollouts.stopped_B.tolist())
+        return answers(self._model, asked, {**how, "batch_size": self.batch_size})
 
     @cached_property
-    def _loaded(self) -> tuple[Any, Any]:
-        from farm.models.load import load_policy, load_tokenizer
+    def _model(self) -> Any:
+        from farm.models.load import load_policy
 
-        return load_policy(self.policy.path, self.device), load_tokenizer(self.policy.path)
+        return load_policy(self.policy.path, self.device)

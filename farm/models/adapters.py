@@ -74,16 +74,25 @@ def without_adapters(model: Any) -> Iterator[None]:
 def merged_weights(model: Any) -> dict[str, Tensor]:
     """The state of the model without adapters that computes the same; for a model that has none,
     its own."""
-    weights: dict[str, Tensor] = model.state_dict()
+    weights = _state(model)
     done: tuple[str, ...] = ()
     for name, layer in _adapted(model).items():
         if name.startswith(done):  # two matrices of one module: adapters around adapters
             continue
         for key in [key for key in weights if key.startswith(f"{name}.")]:
             del weights[key]
-        for key, weight in _merged(layer).state_dict().items():
+        for key, weight in _state(_merged(layer)).items():
             weights[f"{name}.{key}"] = weight.cpu()
         done = (*done, f"{name}.")
+    return weights
+
+
+def _state(model: nn.Module) -> dict[str, Tensor]:
+    """As `model.state_dict()`, which would first give away what other ranks' parts of its weights
+    have been gathered (see `farm.training.holding`)."""
+    weights: dict[str, Tensor] = {}
+    for name, module in model.named_modules(remove_duplicate=False):
+        module._save_to_state_dict(weights, f"{name}." if name else "", keep_vars=False)
     return weights
 
 
@@ -95,9 +104,11 @@ def save_adapter(model: Any, path: Path) -> None:
     from peft import get_peft_model_state_dict
     from safetensors.torch import save_file
 
-    weights = get_peft_model_state_dict(model, adapter_name=_NAME, save_embedding_layers=False)
+    weights = get_peft_model_state_dict(
+        model, _state(model), adapter_name=_NAME, save_embedding_layers=False
+    )
     for name, head in _heads(model).items():
-        weights |= {f"{name}.{key}": weight for key, weight in head.state_dict().items()}
+        weights |= {f"{name}.{key}": weight for key, weight in _state(head).items()}
     path.mkdir()
     save_file(
         {f"base_model.model.{key}": weight.contiguous() for key, weight in weights.items()},

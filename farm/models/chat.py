@@ -81,6 +81,16 @@ def responses_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
     return [[*ids, form.end_id] for ids in answers]
 
 
+def documents_ids(tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+    """Ids of raw texts, as models are pre-trained on them: a BOS where the tokenizer itself puts
+    one in front, and the eos, exactly once, behind."""
+    form, eos = format_of(tokenizer), tokenizer.eos_token_id
+    if not texts:
+        return []
+    rows: list[list[int]] = tokenizer([as_text(form, text) for text in texts])["input_ids"]
+    return [row if row[-1:] == [eos] else [*row, eos] for row in rows]
+
+
 def end_id(tokenizer: Any) -> int:
     """The id that `response_ids` appends: the one the template puts after an assistant's turn."""
     return format_of(tokenizer).end_id

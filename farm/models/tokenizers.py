@@ -37,8 +37,12 @@ class WordLevel:
     """One token per word (what stands between spaces) and per line break.
 
     For small closed vocabularies: a word that the texts do not hold is `<unk>`. Runs of spaces are
-    read as one.
+    read as one. `chat_template` (Jinja, as transformers takes it) says how conversations are
+    written.
     """
+
+    def __init__(self, chat_template: str = CHAT_TEMPLATE) -> None:
+        self.chat_template = chat_template
 
     def train(self, texts: Iterable[str]) -> Any:
         """A tokenizer of every word in the texts, the frequent ones first."""
@@ -60,7 +64,7 @@ class WordLevel:
                 decoders.Replace(" \n ", "\n"),
             ]
         )
-        return _wrap(tokenizer)
+        return _wrap(tokenizer, self.chat_template)
 
 
 class ByteLevelBPE:
@@ -91,10 +95,10 @@ class ByteLevelBPE:
             show_progress=False,
         )
         tokenizer.train_from_iterator(texts, trainer)
-        return _wrap(tokenizer)
+        return _wrap(tokenizer, CHAT_TEMPLATE)
 
 
-def _wrap(tokenizer: Any) -> Any:
+def _wrap(tokenizer: Any, chat_template: str) -> Any:
     from transformers import PreTrainedTokenizerFast
 
     wrapped = PreTrainedTokenizerFast(
@@ -105,5 +109,5 @@ def _wrap(tokenizer: Any) -> Any:
         additional_special_tokens=[USER, ASSISTANT, SYSTEM],
         clean_up_tokenization_spaces=False,
     )
-    wrapped.chat_template = CHAT_TEMPLATE
+    wrapped.chat_template = chat_template
     return wrapped

@@ -18,12 +18,12 @@ from farm.evaluation.comparisons import LEVEL
 from farm.evaluation.reward_figures import LABELS
 from farm.reporting import plots
 from farm.reporting import reward_layouts as words
-from farm.reporting.markdown import literal, markdown_table
 from farm.reporting.study_layouts import Layout, side_by_side
 from farm.reporting.study_sections import (
     INTERVALS,
     Drawn,
     Section,
+    layout_markdown,
     print_layout,
     write_page,
     write_tables,
@@ -57,14 +57,8 @@ def write_reward_models(folder: Path, tables: Tables, baseline: str) -> list[Pat
     write_tables(folder, tables)
     write_page(page, INTERVALS, {"In words": list(summary(tables, baseline))}, sections)
     layouts = [*shown, *compared, costs(tables)]
-    text.write_text("\n".join(map(_markdown, layouts)), encoding="utf-8")
+    text.write_text("\n".join(map(layout_markdown, layouts)), encoding="utf-8")
     return [page, text]
-
-
-def _markdown(layout: Layout) -> str:
-    figures = [f"{c.title} ({c.unit})" if c.unit else c.title for c in layout.figures]
-    table = markdown_table(list(layout.names.values()), figures, layout.lines)
-    return f"**{literal(layout.title)}.** {literal(layout.caption)}\n\n{table}\n"
 
 
 def print_reward_models(tables: Tables, baseline: str, console: Console) -> None:

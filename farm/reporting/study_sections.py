@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from farm.reporting.markdown import literal, markdown_table
 from farm.reporting.pages import render_page
 from farm.reporting.study_layouts import Layout
 from farm.reporting.svg import svg
@@ -68,6 +69,13 @@ def write_page(
         drawings=drawings,
     )
     path.write_text(page, encoding="utf-8")
+
+
+def layout_markdown(layout: Layout) -> str:
+    """The table with its caption, as GitHub renders it."""
+    figures = [f"{c.title} ({c.unit})" if c.unit else c.title for c in layout.figures]
+    table = markdown_table(list(layout.names.values()), figures, layout.lines)
+    return f"**{literal(layout.title)}.** {literal(layout.caption)}\n\n{table}\n"
 
 
 def print_layout(layout: Layout, console: Console) -> None:

@@ -8,11 +8,14 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-from farm.artifacts import Store, check_fence, key_of, write_json
+from farm.artifacts import Store, key_of, write_json
 from farm.config import build
 from farm.context import Context, Follower, MetricsCallback
+from farm.generation.engines import Engine, engine_of, own_decoder
 from farm.pool import Here, Pool
 from farm.training.ranks import Alone, Ranks
+from farm.types import PolicyRef
+from farm.work_folder import WorkFolder, check_fence
 
 CHECKPOINT_STAGE = "checkpoint"
 
@@ -32,7 +35,7 @@ class Job:
     key: str
     work: Path
     token: str
-    store_root: Path
+    store: Store
     config: Mapping[str, Any]
     parents: Mapping[str, Path]
     seed: int
@@ -42,7 +45,13 @@ class Job:
     ranks: Ranks = field(default_factory=Alone, compare=False)
     samplers: Pool = field(default_factory=Here, compare=False)
     scorers: Pool = field(default_factory=Here, compare=False)
+    """Who scores answers, and helps whatever else computes (`farm.pool.helpers`)."""
     on_progress: MetricsCallback | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> WorkFolder:
+        """The work folder as this machine has it."""
+        return self.store.work_folder(self.work, self.token)
 
     def check_fence(self) -> None:
         """Raise StoreError when another run has taken the work folder over."""
@@ -66,11 +75,15 @@ class Job:
             device=self.device,
             ranks=self.ranks,
             samplers=self.samplers,
+            engine_of=self._engine_of if "sampler" in self.config else own_decoder,
             scorers=self.scorers,
             on_progress=self.on_progress,
             on_checkpoint=_Checkpoints(self),
             check_fence=self.check_fence,
         )
+
+    def _engine_of(self, start: PolicyRef) -> Engine:
+        return engine_of(build(self.config["sampler"])(policy=start))
 
 
 class _Checkpoints:
@@ -91,8 +104,7 @@ class _Checkpoints:
     def __call__(self, step: int, save: Callable[[Path], None]) -> None:
         key = checkpoint_key(self._job.key, step)
         policy = f"{self._job.stage}/{self._job.key}"
-        Store(self._job.store_root).add(
-            CHECKPOINT_STAGE, key, save, parents={"policy": policy}, step=step
-        )
+        store = self._job.store
+        store.keep(store.add(CHECKPOINT_STAGE, key, save, parents={"policy": policy}, step=step))
         wall_s = self._before_s + time.monotonic() - self._since
         write_json(self._index, {**self._known(), str(step): {"key": key, "wall_s": wall_s}})

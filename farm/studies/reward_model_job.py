@@ -1,20 +1,18 @@
 """The reward-model study at work: train, measure, report."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from farm.builder import Executor
-from farm.errors import ConfigError
 from farm.evaluation.reward_figures import FIGURES, label_figures
 from farm.pipeline import Pipeline
 from farm.reward_quality import RewardQuality
 from farm.settings import Settings
 from farm.studies.reward_model_study import RewardModelStudy
-from farm.studies.runs import Runs
+from farm.studies.variants import Variants
 from farm.studies.workshop import Workshop
 
 if TYPE_CHECKING:
@@ -40,49 +38,23 @@ class Cell(NamedTuple):
     quality: RewardQuality
 
 
-class Variants:
-    """The runs of a study, each built when it is first asked for."""
-
-    def __init__(
-        self, study: RewardModelStudy, runs: Runs, executor: Executor, say: Callable[[str], None]
-    ) -> None:
-        """`say` is told of every run when it is first asked for."""
-        self._overrides = study.variants
-        self._executor = executor
-        self._say = say
-        self._compose = cache(runs.compose)
-        self.cell = cache(self._cell)
-
-    def check(self) -> None:
-        """Compose and check every variant, so that a mistake shows before anything runs."""
-        for name, overrides in self._overrides.items():
-            try:
-                self._compose(tuple(overrides))
-            except ConfigError as error:
-                raise ConfigError(f"{error} (in study.variants.{name})") from None
-
-    def _cell(self, seed: int, name: str) -> Cell:
-        self._say(f"{name}, seed {seed}:")
-        config = {**self._compose(tuple(self._overrides[name])), "seed": seed}
-        settings = Settings.from_plain(config)
-        pipeline = Pipeline(config, settings, self._executor)
-        return Cell(pipeline, RewardQuality(config, settings, self._executor, pipeline))
+def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> Cell:
+    pipeline = Pipeline(config, settings, executor)
+    return Cell(pipeline, RewardQuality(config, settings, executor, pipeline))
 
 
-def _checked_variants(study: RewardModelStudy, workshop: Workshop, executor: Executor) -> Variants:
-    variants = Variants(study, workshop.runs, executor, workshop.console.message)
-    variants.check()
-    return variants
+def _variants(study: RewardModelStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
+    return Variants(study.variants, workshop.runs, executor, _cell, workshop.console.message)
 
 
 def carry_out(study: RewardModelStudy, workshop: Workshop) -> None:
     """Train, measure, and write the report."""
     with workshop.builder() as builder:
-        measured = measure(_checked_variants(study, workshop, builder), study)
+        measured = measure(_variants(study, workshop, builder), study)
     _report(measured, study, workshop)
 
 
-def measure(variants: Variants, study: RewardModelStudy) -> Measured:
+def measure(variants: Variants[Cell], study: RewardModelStudy) -> Measured:
     """Every variant on every seed; headline categories alone."""
     import pandas as pd
 
@@ -118,7 +90,7 @@ def _report(measured: Measured, study: RewardModelStudy, workshop: Workshop) -> 
 def preview(study: RewardModelStudy, workshop: Workshop) -> None:
     """Print what would be built."""
     planner, console = workshop.planner(), workshop.console
-    variants = _checked_variants(study, workshop, planner)
+    variants = _variants(study, workshop, planner)
     console.message("Planned stages (dry_run=true):")
     for seed in study.seeds:
         for name in study.variants:

@@ -5,9 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from farm.errors import ConfigError
-from farm.studies.settings import check_seeds
-from farm.targets import suggest
+from farm.studies.settings import check_seeds, check_variants
 
 if TYPE_CHECKING:
     from farm.studies.workshop import Workshop
@@ -28,15 +26,7 @@ class RewardModelStudy:
 
     def __post_init__(self) -> None:
         check_seeds("seeds", self.seeds)
-        if len(self.variants) < 2:
-            raise ConfigError("study.variants: give two or more, to be compared.")
-        if len({tuple(overrides) for overrides in self.variants.values()}) < len(self.variants):
-            raise ConfigError("study.variants: two of them are the same, but for their names.")
-        if self.baseline not in self.variants:
-            raise ConfigError(
-                f"study.baseline: {self.baseline} is none of study.variants. "
-                f"{suggest(self.baseline, self.variants)}"
-            )
+        check_variants(self.variants, self.baseline)
 
     def run(self, workshop: "Workshop") -> None:
         """Say what would be built, or train, measure and report."""

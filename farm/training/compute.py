@@ -1,4 +1,5 @@
-"""What training takes: floating-point operations of models, counted as they run, and seconds.
+"""What training takes: floating-point operations of models, counted as they run, seconds, and bytes
+of memory.
 
 A forward pass over T tokens counts 2 T W operations, a multiplication and an addition for each of
 the W weights of linear layers, the output layer included. Where it is learned from, the way back
@@ -9,13 +10,18 @@ Padding counts, since it is computed; so does a layer at the tokens where it was
 nobody reads its output. Left out are attention scores, embeddings, norms, losses, optimisers, heads
 beside a model (PPO's values), what gradient checkpointing computes again, and engines that load
 models by themselves (vLLM).
+
+Bytes are the most that a rank had at one time: of parameters, of gradients, of the optimiser's
+state without its step counters, and of everything: of a GPU's memory, or resident in the process,
+its libraries included.
 """
 
 import json
+import resource
 import time
 import weakref
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,6 +33,8 @@ if TYPE_CHECKING:
 
 _FILE = "spent-{rank}"
 """Not `.json`: those of a work folder are its learner's notes."""
+
+BYTES = ("parameter_bytes", "gradient_bytes", "optimizer_bytes", "peak_bytes")
 
 _SAVE_EVERY_S = 1.0
 """A kill loses no more than what was spent since."""
@@ -40,18 +48,34 @@ class Meter:
         known = json.loads(self._path.read_text()) if self._path.exists() else {}
         self._flops: int = known.get("flops", 0)
         self._before_s: float = known.get("wall_s", 0.0)
+        self._bytes: dict[str, int] = {name: known[name] for name in BYTES if name in known}
         self._began = self._saved = time.monotonic()
+        _forget_peak()
 
     @property
     def spent(self) -> dict[str, float]:
-        """`flops`, a whole number, and `wall_s`."""
-        return {"flops": self._flops, "wall_s": self._before_s + time.monotonic() - self._began}
+        """`flops`, a whole number, `wall_s` and, where something was weighed, `BYTES`."""
+        wall_s = self._before_s + time.monotonic() - self._began
+        return {"flops": self._flops, "wall_s": wall_s, **self._bytes}
 
     def add(self, flops: int) -> None:
         """Count operations."""
         self._flops += flops
         if time.monotonic() - self._saved > _SAVE_EVERY_S:
             self.save()
+
+    def weigh(self, parameters: "Sequence[Tensor]", optimizer: Any) -> None:
+        """Look at what is there between an optimiser's step and the end of its gradients."""
+        states = [
+            value
+            for state in optimizer.state.values()
+            for name, value in state.items()
+            if name != "step"
+        ]
+        gradients = [p.grad for p in parameters if p.grad is not None]
+        found = (_bytes(parameters), _bytes(gradients), _bytes(states), _peak_bytes())
+        for name, most in zip(BYTES, found, strict=True):
+            self._bytes[name] = max(self._bytes.get(name, 0), most)
 
     def save(self) -> None:
         """Write down what has been spent so far."""
@@ -74,13 +98,45 @@ def metering(work: Path, rank: int = 0) -> Iterator[Meter]:
         meter.save()
 
 
+def weigh(parameters: "Sequence[Tensor]", optimizer: Any) -> None:
+    """As `Meter.weigh`, where something is metered."""
+    meter = _meter.get()
+    if meter is not None:
+        meter.weigh(parameters, optimizer)
+
+
+def _bytes(tensors: "Sequence[Any]") -> int:
+    """Of this rank's parts, where tensors are sharded."""
+    mine = [tensor.to_local() if hasattr(tensor, "to_local") else tensor for tensor in tensors]
+    return sum(tensor.nbytes for tensor in mine)
+
+
+def _forget_peak() -> None:
+    """Peaks count from here on; where the system does not let us, from the process's beginning."""
+    import torch
+
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")  # proc(5): resets the peak resident size
+
+
+def _peak_bytes() -> int:
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
 def spent(work: Path) -> dict[str, float]:
-    """What was metered in a work folder: `flops` of all ranks, a whole number, and `wall_s` of the
-    one that took longest."""
+    """What was metered in a work folder: `flops` of all ranks, a whole number, `wall_s` of the one
+    that took longest, and `BYTES`, each of the rank that had most."""
     parts = [json.loads(path.read_text()) for path in work.glob(_FILE.format(rank="*"))]
     return {
         "flops": sum(part["flops"] for part in parts),
         "wall_s": max(part["wall_s"] for part in parts),
+        **{name: max(part[name] for part in parts) for name in BYTES if name in parts[0]},
     }
 
 

@@ -1,27 +1,29 @@
 """Answers that a policy has just given, and what it and its start say about them."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from farm.generation.engines import Engine
 from farm.generation.logprobs import (
     Prediction,
     ResponseBatch,
-    batches,
     divergence,
     predict,
     response_batch,
     token_logprobs,
 )
-from farm.generation.moved import Answer, Asked, MovedPolicy, answers, pieces
+from farm.generation.moved import Asked
 from farm.seeds import generator
 from farm.training.advantages import masked_mean
 from farm.training.answer_logprobs import entropy
+from farm.training.batches import length_batches
+from farm.training.holding import Holding
 from farm.training.ranks import Ranks
 
 if TYPE_CHECKING:
@@ -41,7 +43,7 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Episodes:
-    """Answers that the current policy sampled at temperature 1 with full support."""
+    """Answers that an engine drew from the current policy at temperature 1 with full support."""
 
     prompts: list[list[int]]
     responses: list[list[int]]
@@ -49,6 +51,9 @@ class Episodes:
     """bool; true on the answers' tokens, the stop id included."""
     stopped_B: Tensor
     """bool."""
+    engine_logprobs_B_T: Tensor
+    """float32, nats, by the engine's own account; 0 outside the mask. The trainer's, of the same
+    weights, differ by rounding and by the engine's number format."""
 
     def lengths(self) -> list[int]:
         """Tokens of prompt and answer."""
@@ -67,6 +72,7 @@ class Episodes:
             [self.responses[row] for row in rows],
             self.mask_B_T[list(rows)],
             self.stopped_B[list(rows)],
+            self.engine_logprobs_B_T[list(rows)],
         )
 
 
@@ -92,42 +98,21 @@ def draw(seed: int, population: int, begin: int, count: int) -> list[int]:
     return chosen
 
 
-def own_answers(
-    model: Any, asked: Asked, how: Mapping[str, Any], context: "Context"
-) -> list[Answer]:
-    """Those of the model here, every rank's."""
-    ranks = context.ranks
-    mine = Asked(ranks.share(asked.prompts), ranks.share(asked.row_seeds))
-    return ranks.gather(answers(model, mine, how))
-
-
-def pool_answers(
-    model: Any, path: str, asked: Asked, how: Mapping[str, Any], context: "Context"
-) -> list[Answer]:
-    """Those of the pool's actors, which get the weights that the model has now."""
-    policy = MovedPolicy.of(model, path, how)
-    size = max(1, min(how["batch_size"], -(-len(asked.prompts) // context.samplers.size)))
-    found = context.samplers.map(policy.answer, pieces(asked, size))
-    return list(chain.from_iterable(found))
-
-
-def rollout(model: Any, path: str, asked: Asked, context: "Context", **how: Any) -> Episodes:
-    """One answer per prompt at temperature 1, drawn by the context's samplers or, where it has
-    none, by all ranks. `path` is the directory that the model has begun from; `how` are the other
-    keywords of `farm.generation.decode.decode`."""
-    how = {**how, "temperature": 1.0}
-    if context.samplers.size:
-        found = context.ranks.once(lambda: pool_answers(model, path, asked, how, context))
-    else:
-        found = own_answers(model, asked, how, context)
+def rollout(model: Any, engine: Engine, asked: Asked, context: "Context", **how: Any) -> Episodes:
+    """One answer per prompt at temperature 1; `how` are the other keywords of
+    `farm.generation.decode.decode`."""
+    found = engine.answers(model, asked, {**how, "temperature": 1.0}, context)
     lengths_B = torch.tensor([len(answer.ids) for answer in found])
     mask_B_T = torch.arange(int(lengths_B.max())) < lengths_B[:, None]
+    engine_logprobs_B_T = torch.zeros(mask_B_T.shape)
+    engine_logprobs_B_T[mask_B_T] = torch.tensor([p for answer in found for p in answer.logprobs])
     stopped_B = torch.tensor([answer.stopped for answer in found])
     return Episodes(
         asked.prompts,
         [answer.ids for answer in found],
         mask_B_T.to(model.device),
         stopped_B.to(model.device),
+        engine_logprobs_B_T.to(model.device),
     )
 
 
@@ -135,6 +120,7 @@ def observe(
     model: Any,
     anchor: Predictor,
     episodes: Episodes,
+    holding: Holding,
     ranks: Ranks,
     *,
     tokens_per_batch: int,
@@ -146,22 +132,23 @@ def observe(
     found = torch.zeros(*shape, device=model.device)
     lengths = episodes.lengths()
     mine = ranks.share(sorted(range(len(lengths)), key=lengths.__getitem__))
+    parts = length_batches([lengths[row] for row in mine], tokens_per_batch)
+
+    def look(batch: ResponseBatch) -> Tensor:
+        ours, theirs = predict(model, batch), anchor.predict(batch)
+        return torch.stack([
+            token_logprobs(ours.logits_N_V, batch.tokens_N),
+            token_logprobs(theirs.logits_N_V, batch.tokens_N),
+            divergence(ours.logits_N_V, theirs.logits_N_V),
+            entropy(ours.logits_N_V),
+            *(other(batch, ours) for other in others),
+        ])  # fmt: skip
+
     with torch.no_grad():
-        for part, batch in batches(
-            model,
-            [episodes.prompts[row] for row in mine],
-            [episodes.responses[row] for row in mine],
-            tokens_per_batch,
-        ):
-            rows = [mine[i] for i in part]
-            ours, theirs = predict(model, batch), anchor.predict(batch)
-            place(found, rows, episodes.mask_B_T, torch.stack([
-                token_logprobs(ours.logits_N_V, batch.tokens_N),
-                token_logprobs(theirs.logits_N_V, batch.tokens_N),
-                divergence(ours.logits_N_V, theirs.logits_N_V),
-                entropy(ours.logits_N_V),
-                *(other(batch, ours) for other in others),
-            ]))  # fmt: skip
+        for part in holding.rounds([[mine[i] for i in rows] for rows in parts], spare=0):
+            figures_K_N = holding.compute(partial(look, episodes.batch(model, part.rows)))
+            if part.counts:
+                place(found, part.rows, episodes.mask_B_T, figures_K_N)
     ranks.add([found])  # where a rank did not look, it has zeros
     return Observed(found[0], found[1], found[2], found[3], found[4:])
 
@@ -173,13 +160,29 @@ def place(target_K_B_T: Tensor, rows: Sequence[int], mask_B_T: Tensor, found_K_N
     target_K_B_T[:, rows] = part_K_b_T
 
 
+def log_ratios(episodes: Episodes, observed: Observed) -> Tensor:
+    """log pi - log pi_engine [B, T], 0 outside the mask: what the trainer and the engine make of
+    the same weights."""
+    return observed.logprobs_B_T - episodes.engine_logprobs_B_T
+
+
 def describe(episodes: Episodes, observed: Observed) -> dict[str, float]:
     """A step's answers in numbers: kl_to_start (nats per answer, exact per token), entropy (nats
-    per token), length (tokens), stopped (share)."""
+    per token), length (tokens), stopped (share).
+
+    And how far the engine is from the trainer: engine_gap and engine_gap_max, of
+    |log pi - log pi_engine| over tokens, and engine_kl, KL(pi_engine || pi) in nats per token,
+    estimated by r - 1 - log r with r = pi / pi_engine (Schulman 2020,
+    joschu.net/blog/kl-approx.html).
+    """
     mask = episodes.mask_B_T
+    log_ratio_N = log_ratios(episodes, observed)[mask]
     return {
         "kl_to_start": float(observed.kl_B_T.sum(1).mean()),
         "entropy": float(masked_mean(observed.entropy_B_T, mask)),
         "length": float(mask.sum(1).float().mean()),
         "stopped": float(episodes.stopped_B.float().mean()),
+        "engine_gap": float(log_ratio_N.abs().mean()),
+        "engine_gap_max": float(log_ratio_N.abs().max()),
+        "engine_kl": float((log_ratio_N.expm1() - log_ratio_N).mean()),
     }

@@ -62,6 +62,6 @@ def link(
     return Link(
         seed=seed, work=work, tuning=whole.tuning, device=whole.device,
         ranks=whole.ranks, samplers=whole.samplers, scorers=whole.scorers,
-        on_progress=whole.on_progress, check_fence=whole.check_fence,
+        engine_of=whole.engine_of, on_progress=whole.on_progress, check_fence=whole.check_fence,
         whole=whole, before=before, total=total, also=also,
     )  # fmt: skip

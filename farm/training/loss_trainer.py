@@ -7,6 +7,7 @@ whatever the batch's size. Every rank is told the whole batch and takes its shar
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
@@ -16,11 +17,9 @@ from transformers import Trainer, TrainingArguments
 
 from farm.context import Context
 from farm.training.batches import length_batches
-from farm.training.networks import add_gradients
 from farm.training.offline import LossLearner, LossOfRows
 from farm.training.precision import autocast_to
-from farm.training.ranks import Ranks
-from farm.training.trainer import CheckpointSave, arguments, train
+from farm.training.trainer import CheckpointSave, HoldingTrainer, arguments, train
 
 
 class RowLosses(NamedTuple):
@@ -45,7 +44,7 @@ class BatchAware(Protocol):
         ...
 
 
-class LossTrainer(Trainer):
+class LossTrainer(HoldingTrainer, Trainer):
     """Minimises the mean of `losses` over batches of row numbers."""
 
     order: list[int]
@@ -59,35 +58,43 @@ class LossTrainer(Trainer):
         lengths: Sequence[int],
         tokens_per_batch: int,
         batch_size: int,
-        ranks: Ranks,
     ) -> None:
         super().__init__(model, args, train_dataset=list(range(len(lengths))), data_collator=list)
         self.names: dict[str, str] = {}
         self._losses, self._lengths, self._limit = losses, lengths, tokens_per_batch
-        self._batch_size, self._ranks = batch_size, ranks
+        self._batch_size = batch_size
         self._sums: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
 
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Gradients are added up here: accelerate shall not wrap the model for that."""
+        optimizer = super().create_optimizer(model)
+        self.is_distributed_loading_by_transformers = True
+        return optimizer
+
+    def _sync_replicated_trainable_parameters(self, model: Any) -> None:
+        """They are alike, and are added up in `training_step`."""
+
     def training_step(self, model: Any, inputs: Any, num_items_in_batch: Any = None) -> Tensor:
-        """The batch's loss, its gradients accumulated, both over all ranks. The wrapped model is
-        left alone: losses call parts of the model, several times in a step."""
-        model = self.model
+        """The batch's loss, its gradients accumulated, both over all ranks."""
+        self.begin_step()
         model.train()
         if isinstance(self._losses, BatchAware):
-            with self.compute_loss_context_manager():
+            with self.holding.whole(), self.compute_loss_context_manager():
                 self._losses.begin(model, inputs)
-        mine = self._ranks.share(sorted(inputs, key=self._lengths.__getitem__))
+        mine = self.context.ranks.share(sorted(inputs, key=self._lengths.__getitem__))
+        batches = length_batches([self._lengths[row] for row in mine], self._limit)
         total = torch.zeros((), device=self.args.device)
-        for part in length_batches([self._lengths[row] for row in mine], self._limit):
+        for part in self.holding.rounds([[mine[i] for i in batch] for batch in batches], inputs[0]):
             with self.compute_loss_context_manager():
-                found = self._losses(model, [mine[i] for i in part])
-                loss = found.losses_B.sum() / len(inputs)
+                found = self.holding.compute(partial(self._losses, model, part.rows))
+                loss = found.losses_B.sum() * part.counts / len(inputs)
             self.accelerator.backward(loss)
             total += loss.detach()
             for name, figures in found.metrics.items():
-                self._sums[name][0] += float(figures.sum())
-                self._sums[name][1] += figures.numel()
-        self._ranks.add([total])
-        add_gradients(model.parameters(), self._ranks)
+                self._sums[name][0] += float(figures.sum()) * part.counts
+                self._sums[name][1] += figures.numel() * part.counts
+        self.context.ranks.add([total])
+        self.holding.add_gradients()
         return total
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
@@ -102,7 +109,7 @@ class LossTrainer(Trainer):
 
     def _means(self) -> dict[str, float]:
         """Of the metrics, over all ranks: one may have had no row that has them all."""
-        everywhere = self._ranks.gather([dict(self._sums)])
+        everywhere = self.context.ranks.gather([dict(self._sums)])
         found: dict[str, tuple[float, float]] = {}
         for sums in everywhere:
             for name, (total, count) in sums.items():
@@ -132,19 +139,21 @@ def minimise(
     *,
     checkpoint: CheckpointSave | None = None,
     checkpoint_every: int | None = None,
+    order: Sequence[int] | None = None,
 ) -> None:
     """Train `model` on rows of these `lengths` (tokens) as `learner` says; see
-    `farm.training.trainer.train` for the checkpoints."""
+    `farm.training.trainer.train` for the checkpoints. `order` has the rows of all batches, one
+    after the other, where the learner has its own; None: shuffled passes, as `learner` says."""
     args = arguments(
         TrainingArguments,
         learner,
         context,
-        steps=learner.steps(len(lengths)),
+        steps=learner.steps(len(lengths)) if order is None else len(order) // learner.batch_size,
         resume_every=learner.resume_every,
         remove_unused_columns=False,
     )
     trainer = LossTrainer(
-        model, args, losses, lengths, learner.tokens_per_batch, learner.batch_size, context.ranks
+        model, args, losses, lengths, learner.tokens_per_batch, learner.batch_size
     )
     train(
         trainer,
@@ -153,4 +162,5 @@ def minimise(
         names=trainer.names,
         checkpoint=checkpoint,
         checkpoint_every=checkpoint_every,
+        order=order,
     )

@@ -64,9 +64,11 @@ def learn_policy(
     context: "Context",
     *,
     checkpoint_every: int | None,
+    order: Sequence[int] | None = None,
 ) -> None:
     """Train `model` on rows of these lengths (tokens) and publish it as `context.work / "policy"`;
-    every `checkpoint_every` steps, and at the end, as a checkpoint to evaluate."""
+    every `checkpoint_every` steps, and at the end, as a checkpoint to evaluate. `order` as in
+    `farm.training.loss_trainer.minimise`."""
     from farm.models.load import save_policy
     from farm.training.loss_trainer import minimise
     from farm.training.trainer import publish
@@ -79,5 +81,6 @@ def learn_policy(
         context,
         checkpoint=lambda model, path: save_policy(model, tokenizer, path),
         checkpoint_every=checkpoint_every,
+        order=order,
     )
     publish(context, "policy", partial(save_policy, model, tokenizer))

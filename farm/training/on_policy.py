@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from farm.context import Context
+    from farm.generation.engines import Engine
     from farm.training.episodes import Episodes, Observed, PerToken, Predictor
     from farm.training.networks import Networks
 
@@ -39,8 +40,8 @@ class Run:
     anchor: "Predictor"
     networks: "Networks"
     context: "Context"
-    start: str
-    """The directory of the policy that learning begins from."""
+    engine: "Engine"
+    """Draws the answers."""
     numbers: dict[str, Any] = field(default_factory=dict)
     """What a learner remembers from step to step besides weights."""
     step: int = 0
@@ -71,9 +72,9 @@ class Answered:
 class OnPolicyLearner:
     """The keys of such a learner; its own class adds those of its loss. Raises `ConfigError`.
 
-    Metrics of a step, of its answers before its update: kl_to_start (nats per answer, exact per
-    token), entropy (nats per token), length (tokens), stopped (share); learning_rate, episodes and
-    prompts (so far), and what the class adds.
+    Metrics of a step, of its answers before its update: those of
+    `farm.training.episodes.describe`; learning_rate, episodes and prompts (so far), and what the
+    class adds.
     """
 
     stage_version: ClassVar[int] = 1
@@ -174,10 +175,13 @@ class OnPolicyLearner:
             finished = run.step == self.total_steps or self._alarm(run.step, kl_to_start, context)
             every = self.checkpoint_every
             if finished or (every is not None and run.step % every == 0):
-                context.checkpoint(run.step, save)
+                with run.networks.holding.whole():
+                    context.checkpoint(run.step, save)
             if not finished and run.step % self.resume_every == 0:
-                context.ranks.once(lambda: save_state(run.state(), context.work))
-        publish(context, "policy", save)
+                state = run.state()
+                context.ranks.once(partial(save_state, state, context.work))
+        with run.networks.holding.whole():
+            publish(context, "policy", save)
 
     def _begin(self, start: PolicyRef, inputs: Inputs, context: "Context") -> Run:
         from farm.models import chat
@@ -202,7 +206,7 @@ class OnPolicyLearner:
             ),
             inputs=inputs,
             tokenizer=tokenizer,
-            anchor=context.tuning.anchor(model, start.path, context.device),
+            anchor=context.tuning.anchor(model, start.path, context.device, context.ranks),
             networks=networks(
                 {"model": model, **self.modules(model, tokenizer, inputs)},
                 learning_rate=self.learning_rate,
@@ -213,7 +217,7 @@ class OnPolicyLearner:
                 ranks=context.ranks,
             ),
             context=context,
-            start=start.path,
+            engine=context.engine_of(start),
             numbers=self.numbers(),
         )
 
@@ -253,22 +257,24 @@ class OnPolicyLearner:
         each = self.answers_per_prompt
         drawn = draw(seed, len(run.prompts), (run.step - 1) * (n // each), n // each)
         rows = [row for row in drawn for _ in range(each)]
-        episodes = rollout(
-            run.networks.model,
-            run.start,
-            Asked(
-                [run.prompts[row] for row in rows],
-                [derive(seed, "rollout", run.step, slot) for slot in range(n)],
-            ),
-            run.context,
-            max_new_tokens=self.max_new_tokens,
-            stop_ids=chat.stop_ids(run.tokenizer),
-            pad_id=run.tokenizer.pad_token_id,
-            batch_size=self.rollout_batch_size,
+        asked = Asked(
+            [run.prompts[row] for row in rows],
+            [derive(seed, "rollout", run.step, slot) for slot in range(n)],
         )
+        with run.networks.holding.whole():
+            episodes = rollout(
+                run.networks.model,
+                run.engine,
+                asked,
+                run.context,
+                max_new_tokens=self.max_new_tokens,
+                stop_ids=chat.stop_ids(run.tokenizer),
+                pad_id=run.tokenizer.pad_token_id,
+                batch_size=self.rollout_batch_size,
+            )
         with autocast_to(run.context.tuning.precision, run.context.device):
             observed = observe(
-                run.networks.model, run.anchor, episodes, run.context.ranks,
+                run.networks.model, run.anchor, episodes, run.networks.holding, run.context.ranks,
                 tokens_per_batch=self.tokens_per_batch, others=others,
             )  # fmt: skip
         texts = chat.decode_batch(run.tokenizer, episodes.responses)
@@ -296,15 +302,17 @@ class OnPolicyLearner:
 
         from farm.training.batches import length_batches
 
-        ranks = run.context.ranks
+        ranks, holding = run.context.ranks, run.networks.holding
+        run.networks.begin_step(run.context)
         mine = ranks.share(sorted(rows, key=lengths.__getitem__))
+        batches = length_batches([lengths[row] for row in mine], self.tokens_per_batch)
         sums: dict[str, float] = {}
-        for part in length_batches([lengths[row] for row in mine], self.tokens_per_batch):
+        for part in holding.rounds([[mine[i] for i in batch] for batch in batches], rows[0]):
             with autocast_to(run.context.tuning.precision, run.context.device):
-                found = loss([mine[i] for i in part], rows)
-            backward(found["loss"])
+                found = holding.compute(partial(loss, part.rows, rows))
+            backward(found["loss"] * part.counts)
             for name, figure in found.items():
-                sums[name] = sums.get(name, 0.0) + float(figure.detach())
+                sums[name] = sums.get(name, 0.0) + float(figure.detach()) * part.counts
         run.networks.step(self.max_grad_norm)
         return _added(ranks.gather([sums]))
 

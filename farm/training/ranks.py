@@ -1,15 +1,17 @@
 """The processes that train one model together, each on its share of the rows.
 
-Every rank runs the same program on the same data and takes part in every exchange. Parameters are
-the same everywhere, since gradients are added up before each step; losses are normalised by what
-the whole batch holds, so that the sum over ranks is what one rank alone would compute.
+Every rank runs the same program on the same data and takes part in every exchange. Losses are
+normalised by what the whole batch holds and gradients are added up before each step, so that the
+sum over ranks is what one rank alone would compute.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    from farm.training.holding import Holding
 
 T = TypeVar("T")
 
@@ -39,6 +41,11 @@ class Ranks(Protocol):
         is by itself."""
         ...
 
+    def hold(self, modules: Mapping[str, Any], *, divide_by: float = 1.0) -> "Holding":
+        """The torch modules, by name, ready to be trained by all ranks; where these add gradients
+        up within the backward pass, they divide them by `divide_by`."""
+        ...
+
 
 class Alone:
     """One process."""
@@ -59,6 +66,12 @@ class Alone:
     def once(self, work: Callable[[], T]) -> T:
         """Done here."""
         return work()
+
+    def hold(self, modules: Mapping[str, Any], *, divide_by: float = 1.0) -> "Holding":
+        """As they are."""
+        from farm.training.holding import Copies
+
+        return Copies(modules, self)
 
 
 _BUCKET_BYTES = 2**26
@@ -120,6 +133,22 @@ class Group:
         distributed.broadcast_object_list(result, src=0)
         found: T = result[0]
         return found
+
+    def hold(self, modules: Mapping[str, Any], *, divide_by: float = 1.0) -> "Holding":
+        """A copy on each rank."""
+        from farm.training.holding import Copies
+
+        return Copies(modules, self)
+
+
+class ShardingGroup(Group):
+    """As a Group, whose ranks hold a part of every weight each."""
+
+    def hold(self, modules: Mapping[str, Any], *, divide_by: float = 1.0) -> "Holding":
+        """A part on each rank."""
+        from farm.training.holding import Shards
+
+        return Shards(modules, self, divide_by)
 
 
 def _buckets(tensors: "Sequence[Tensor]") -> "list[list[Tensor]]":

@@ -14,11 +14,14 @@ from typing import Any
 import torch
 from accelerate.state import AcceleratorState, GradientState
 from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer import OPTIMIZER_NAME, SCHEDULER_NAME
 
 from farm.checks import require
 from farm.context import Context
 from farm.seeds import derive
 from farm.training.batches import bucketed_order
+from farm.training.compute import weigh
+from farm.training.holding import Holding
 from farm.training.precision import in_bfloat16
 from farm.training.schedule import Schedule
 
@@ -31,11 +34,81 @@ _COMPLETE = "complete"
 warnings.filterwarnings("ignore", message=".*gradient_checkpointing.* is deprecated")
 
 
-class TokenIdTrainer:
+class HoldingTrainer:
+    """Goes before a trainer in a class's bases: its model lies as the ranks hold it."""
+
+    context: Context
+    holding: Holding
+    """From when the optimiser is made, after weights to resume from are loaded."""
+
+    model: Any
+    optimizer: Any
+    lr_scheduler: Any
+    state: Any
+
+    def create_optimizer(self, model: Any = None) -> Any:
+        """Over the parameters as they are held."""
+        self.holding = self.context.ranks.hold(
+            {"model": self.model}, divide_by=self.gradients_divided_by
+        )
+        self.is_distributed_loading_by_transformers = self.holding.reduces  # no DDP around it then
+        return super().create_optimizer(model)  # type: ignore[misc]
+
+    def begin_step(self) -> None:
+        """Before anything is computed for a step."""
+        context, step = self.context, self.state.global_step
+        context.tuning.before_step(self.model, self.optimizer, step, seed=context.seed)
+
+    @property
+    def gradients_divided_by(self) -> float:
+        """Where the backward pass adds them up over the ranks."""
+        return 1.0
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        whole = self.holding.gathered(self.model.state_dict())
+        if self.context.ranks.rank == 0:
+            super()._save(output_dir, whole)  # type: ignore[misc]
+
+    def _save_optimizer_and_scheduler(self, output_dir: str) -> None:
+        state = self.holding.gathered(self.optimizer.state_dict())
+        if self.context.ranks.rank == 0:
+            torch.save(state, Path(output_dir) / OPTIMIZER_NAME)
+            torch.save(self.lr_scheduler.state_dict(), Path(output_dir) / SCHEDULER_NAME)
+
+    def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:
+        if checkpoint is not None:
+            self.holding.restore_optimizer(_loaded(checkpoint, OPTIMIZER_NAME), self.optimizer)
+            self.lr_scheduler.load_state_dict(_loaded(checkpoint, SCHEDULER_NAME))
+
+
+def _loaded(checkpoint: str, name: str) -> dict[str, Any]:
+    state: dict[str, Any] = torch.load(
+        Path(checkpoint) / name, map_location="cpu", weights_only=True
+    )
+    return state
+
+
+class TokenIdTrainer(HoldingTrainer):
     """Goes before a TRL trainer in a class's bases: rows are token ids already, their order is
     given, and nothing is reported to anyone."""
 
     order: list[int]
+
+    @property
+    def gradients_divided_by(self) -> float:
+        """Their losses are multiplied by the number of ranks."""
+        return self.context.ranks.count
+
+    def training_step(self, *arguments: Any, **settings: Any) -> Any:
+        """As it is, begun as the tuning wants it."""
+        self.begin_step()
+        return super().training_step(*arguments, **settings)  # type: ignore[misc]
+
+    def compute_loss(self, model: Any, *arguments: Any, **settings: Any) -> Any:
+        """As it is, its weights there."""
+        return self.holding.compute(
+            lambda: super(TokenIdTrainer, self).compute_loss(model, *arguments, **settings)  # type: ignore[misc]
+        )
 
     def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
         return dataset
@@ -108,27 +181,34 @@ def train(
     names: Mapping[str, str],
     checkpoint: CheckpointSave | None = None,
     checkpoint_every: int | None = None,
+    order: Sequence[int] | None = None,
 ) -> None:
     """Run `trainer` to its end, from the last complete resume state if there is one.
 
     `lengths` are the rows' lengths in tokens, `names` maps TRL's metrics to ours, and
     `checkpoint(model, path)` saves a policy for evaluation: the last one and, where
-    `checkpoint_every` is not None, those in between.
+    `checkpoint_every` is not None, those in between. `order` has the rows of all batches; None:
+    `bucketed_order`'s.
     """
     args = trainer.args
-    trainer.order = bucketed_order(
-        lengths,
-        batch_size=args.train_batch_size * args.world_size,
-        steps=args.max_steps,
-        seed=context.seed,
-    )
+    trainer.context = context
+    if order is None:
+        order = bucketed_order(
+            lengths,
+            batch_size=args.train_batch_size * args.world_size,
+            steps=args.max_steps,
+            seed=context.seed,
+        )
+    trainer.order = list(order)
     trainer.remove_callback(PrinterCallback)
     trainer.add_callback(_Reports(context, names))
+    trainer.add_callback(_Weighing())
     if checkpoint is not None:
-        trainer.add_callback(_Checkpoints(context, checkpoint, checkpoint_every))
+        trainer.add_callback(_Checkpoints(trainer, context, checkpoint, checkpoint_every))
     state = _last_complete(_resume_folder(context))
     context.rewind_metrics(_step(state) if state else 0)
     trainer.train(resume_from_checkpoint=str(state) if state else None)
+    trainer.holding.end()
 
 
 def publish(context: Context, name: str, save: Save) -> Path:
@@ -167,17 +247,29 @@ class _Reports(TrainerCallback):
             (folder / _COMPLETE).touch()
 
 
+class _Weighing(TrainerCallback):
+    """Each step's memory, to the meter."""
+
+    def on_optimizer_step(
+        self, args: Any, state: Any, control: Any, model: Any, optimizer: Any, **_: Any
+    ) -> None:
+        weigh(list(model.parameters()), optimizer)
+
+
 class _Checkpoints(TrainerCallback):
     """Policies to evaluate, to the context."""
 
-    def __init__(self, context: Context, save: CheckpointSave, every: int | None) -> None:
-        self._context, self._save, self._every = context, save, every
+    def __init__(
+        self, trainer: HoldingTrainer, context: Context, save: CheckpointSave, every: int | None
+    ) -> None:
+        self._trainer, self._context, self._save, self._every = trainer, context, save, every
 
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **_: Any) -> None:
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         step = state.global_step
         due = self._every is not None and step % self._every == 0
         if due or step == state.max_steps:
-            self._context.checkpoint(step, lambda path: self._save(model, path))
+            with self._trainer.holding.whole():
+                self._context.checkpoint(step, lambda path: self._save(self._trainer.model, path))
 
 
 def _resume_folder(context: Context) -> Path:

@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from farm.checks import require, require_at_least
+from farm.seeds import generator
 from farm.training.precision import Precision
 
 if TYPE_CHECKING:
     from farm.training.anchor import AdapterOff, Anchor
+    from farm.training.ranks import Ranks
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +32,9 @@ class Gradients:
         right = f"one of {', '.join(get_args(Precision))}"
         require("precision", self.precision, right, self.precision in get_args(Precision))
 
+    def before_step(self, model: Any, optimizer: Any, step: int, *, seed: int) -> None:
+        """Every step is like the others."""
+
     def _ready(self, model: Any) -> Any:
         """The model, its trainable parameters marked, as gradients are to be computed for it."""
         if self.gradient_checkpointing:
@@ -48,11 +53,49 @@ class Full(Gradients):
         """The model, every parameter marked trainable."""
         return self._ready(model.requires_grad_(True))
 
-    def anchor(self, model: Any, path: str, device: str) -> "Anchor":
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "Anchor":
         """A second model."""
         from farm.training.anchor import Anchor
 
-        return Anchor(path, device)
+        return Anchor(path, device, ranks)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LISA(Full):
+    """Embeddings, the final norm and all heads learn always, of the transformer blocks a few at a
+    time, which are drawn anew every so many steps (Pan et al. 2024, arXiv 2403.17919, algorithm 1).
+
+    Blocks are drawn uniformly and without replacement. As in the paper's experiments, the
+    optimiser's state of a block that is frozen again is dropped: gradients and moments are there
+    for the drawn blocks alone. A critic beside the policy learns fully.
+    """
+
+    blocks: int = 2
+    """The paper's gamma: blocks that learn at a time."""
+    every: int = 20
+    """The paper's K: steps of the optimiser between draws."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_at_least("blocks", self.blocks, 1)
+        require_at_least("every", self.every, 1)
+
+    def before_step(self, model: Any, optimizer: Any, step: int, *, seed: int) -> None:
+        """Draw blocks, where it is time; a function of step and seed, alike on all ranks. Raises
+        ConfigError where the model has fewer blocks."""
+        from farm.models.blocks import transformer_blocks
+
+        blocks = transformer_blocks(model)
+        right = f"at most {len(blocks)}, the blocks of the model"
+        require("blocks", self.blocks, right, self.blocks <= len(blocks))
+        rng = generator(seed, "lisa", step // self.every)
+        drawn = set(rng.choice(len(blocks), self.blocks, replace=False).tolist())
+        for number, block in enumerate(blocks):
+            for parameter in block.parameters():
+                parameter.requires_grad_(number in drawn)
+                if number not in drawn:
+                    parameter.grad = None
+                    optimizer.state.pop(parameter, None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +129,7 @@ class LoRA(Gradients):
         model = add_lora(model, rank=self.rank, alpha=self.alpha, targets=self.targets)
         return self._ready(model)
 
-    def anchor(self, model: Any, path: str, device: str) -> "AdapterOff":
+    def anchor(self, model: Any, path: str, device: str, ranks: "Ranks") -> "AdapterOff":
         """The model itself, its adapters off: no second one in memory."""
         from farm.training.anchor import AdapterOff
 

@@ -1,25 +1,19 @@
 """A chat model that stops asking when its budget is spent."""
 
-import sqlite3
 from functools import cached_property
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
 from farm.errors import ConfigError
 from farm.heartbeat import note
 from farm.types import Usage
 from simulators.chat.endpoint import estimated_usage
+from simulators.chat.ledger import Ledger, Spending, open_ledger
 from simulators.chat.prices import Price
 from simulators.chat.types import ChatModel, ChatRequest, Reply
 
 SPENT = "the budget is spent"
 _UNLIMITED = float("inf")
-
-
-class _Spending(NamedTuple):
-    usd: float
-    calls: float
-    tokens: float
 
 
 class Budget:
@@ -28,7 +22,7 @@ class Budget:
     and is free.
 
     What was spent is kept in the file `ledger` (SQLite), which all who name it share: a pool's
-    members, the workers of a machine, and a run that is started again. A request takes an estimate
+    members, the workers of a cluster, and a run that is started again. A request takes an estimate
     out of it before it is sent, and puts back what its bill does not need; so what is spent exceeds
     the budget by the error of that estimate at most, and a request whose bill never came counts as
     estimated. A request that fails for good counts as one call without tokens. Raises ConfigError
@@ -47,7 +41,7 @@ class Budget:
         calls: int | None = None,
         tokens: int | None = None,
     ) -> None:
-        self._limits = _Spending(*(_UNLIMITED if v is None else v for v in (usd, calls, tokens)))
+        self._limits = Spending(*(_UNLIMITED if v is None else v for v in (usd, calls, tokens)))
         if min(self._limits) < 0 or min(self._limits) == _UNLIMITED:
             raise ConfigError(
                 f"usd={usd}, calls={calls}, tokens={tokens}: limit at least one, to 0 or more."
@@ -62,7 +56,11 @@ class Budget:
         self._path = Path(ledger)
         self.model = model.model
         self.capabilities = model.capabilities
-        self.concurrency = model.concurrency
+
+    @property
+    def concurrency(self) -> int:
+        """The inner model's."""
+        return self._inner.concurrency
 
     @property
     def server(self) -> str:
@@ -76,46 +74,20 @@ class Budget:
     async def ask(self, request: ChatRequest) -> Reply:
         """The inner model's answer, or an error when the budget does not allow it."""
         estimate = self._spending(estimated_usage(request))
-        if not self._reserve(estimate):
+        if not await self._ledger.reserve(estimate, self._limits):
             note(f"{self.model}: {SPENT} ({self._path}); the remaining pairs got no verdict.")
             return Reply(None, error=SPENT)
         reply = await self._inner.ask(request)
         if reply.usage is not None:
-            self._settle(estimate, self._spending(reply.usage))
+            await self._ledger.settle(estimate, self._spending(reply.usage))
         elif reply.error is not None:
-            self._settle(estimate, _Spending(0.0, 1.0, 0.0))
+            await self._ledger.settle(estimate, Spending(0.0, 1.0, 0.0))
         return reply
 
-    def _spending(self, usage: Usage) -> _Spending:
+    def _spending(self, usage: Usage) -> Spending:
         usd = self._price.of(usage) if self._price else 0.0
-        return _Spending(usd, usage.requests, usage.prompt_tokens + usage.completion_tokens)
+        return Spending(usd, usage.requests, usage.prompt_tokens + usage.completion_tokens)
 
     @cached_property
-    def _ledger(self) -> sqlite3.Connection:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        ledger = sqlite3.connect(
-            self._path, timeout=60.0, isolation_level=None, check_same_thread=False
-        )
-        ledger.execute("pragma journal_mode=wal")
-        ledger.execute(
-            "create table if not exists spent (one integer primary key check (one = 1), "
-            "usd real, calls real, tokens real)"
-        )
-        ledger.execute("insert or ignore into spent values (1, 0, 0, 0)")
-        return ledger
-
-    def _reserve(self, estimate: _Spending) -> bool:
-        """Take the estimate out, if the budget allows it; one statement, for all who share it."""
-        return bool(
-            self._ledger.execute(
-                "update spent set usd = usd + ?1, calls = calls + ?2, tokens = tokens + ?3 "
-                "where usd + ?1 <= ?4 and calls + ?2 <= ?5 and tokens + ?3 <= ?6",
-                (*estimate, *self._limits),
-            ).rowcount
-        )
-
-    def _settle(self, estimate: _Spending, bill: _Spending) -> None:
-        difference = [paid - taken for paid, taken in zip(bill, estimate, strict=True)]
-        self._ledger.execute(
-            "update spent set usd = usd + ?, calls = calls + ?, tokens = tokens + ?", difference
-        )
+    def _ledger(self) -> Ledger:
+        return open_ledger(self._path)

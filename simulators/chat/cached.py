@@ -31,9 +31,13 @@ class Cached:
         self._path = Path(path)
         self.model = model.model
         self.capabilities = model.capabilities
-        self.concurrency = model.concurrency
         self._asking: dict[str, asyncio.Future[Reply]] = {}
         self._counted = False
+
+    @property
+    def concurrency(self) -> int:
+        """The inner model's."""
+        return self._inner.concurrency
 
     @property
     def server(self) -> str:

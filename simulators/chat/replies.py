@@ -2,18 +2,16 @@
 
 import json
 import sqlite3
-import sys
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
-import psutil
-
 from farm.errors import DataError
+from farm.processes import ProcessId
 from farm.types import Usage
-from simulators.chat.actors import SharedActor
+from simulators.chat.actors import owner_of, several_machines
 from simulators.chat.types import Reply
 
 _SCHEMA = """
@@ -69,8 +67,7 @@ class ReplyFile:
                 f"{path} cannot be used as a cache of answers: {error}. Name another file, on a "
                 "disk of this machine."
             ) from error
-        me = psutil.Process()
-        self._me = (me.pid, me.create_time())
+        self._me = ProcessId.own()
 
     async def get(self, key: str) -> Reply | None:
         """One look-up."""
@@ -99,7 +96,7 @@ class ReplyFile:
         self._forget(key)
 
     def _forget(self, key: str) -> None:
-        self._db.execute("delete from in_flight where key = ? and pid = ?", (key, self._me[0]))
+        self._db.execute("delete from in_flight where key = ? and pid = ?", (key, self._me.pid))
 
     async def lost(self) -> int:
         """Counts and deletes in one transaction, so that each loss is reported once."""
@@ -107,7 +104,7 @@ class ReplyFile:
         owners = self._db.execute(
             "select pid, process_started, count(*) from in_flight group by pid, process_started"
         ).fetchall()
-        dead = [owner for owner in owners if not _alive(owner[0], owner[1])]
+        dead = [owner for owner in owners if not ProcessId(*owner[:2]).alive]
         for pid, started, _ in dead:
             self._db.execute(
                 "delete from in_flight where pid = ? and process_started = ?", (pid, started)
@@ -171,18 +168,11 @@ def _decode(text: str) -> Reply:
     return Reply(**{"text": None, **row, "cached": True})
 
 
-def _alive(pid: int, started: float) -> bool:
-    try:
-        return bool(abs(psutil.Process(pid).create_time() - started) < 1)
-    except psutil.NoSuchProcess:
-        return False
-
-
 class ReplyActor:
     """A `Store` in a Ray actor on the head node: a cluster's machines share no SQLite file."""
 
     def __init__(self, path: Path) -> None:
-        self._actor = SharedActor(lambda: _reply_actor(path))
+        self._actor = owner_of(path, ReplyFile)
 
     async def get(self, key: str) -> Reply | None:
         """Asks the actor."""
@@ -208,28 +198,6 @@ class ReplyActor:
         return count
 
 
-def _reply_actor(path: Path) -> Any:
-    import ray
-    from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
-
-    head = next(n for n in ray.nodes() if "node:__internal_head__" in n["Resources"])
-    return (
-        ray.remote(ReplyFile)
-        .options(
-            name=f"replies {path}",
-            namespace="replies",
-            get_if_exists=True,
-            num_cpus=0,
-            scheduling_strategy=NodeAffinitySchedulingStrategy(head["NodeID"], soft=False),
-        )
-        .remote(path)
-    )
-
-
 def open_store(path: Path) -> Store:
     """The file itself; on a cluster of several machines, the actor that owns it."""
-    ray = sys.modules.get("ray")
-    nodes = ray.nodes() if ray is not None and ray.is_initialized() else []
-    if sum(node["Alive"] for node in nodes) > 1:
-        return ReplyActor(path.resolve())
-    return ReplyFile(path)
+    return ReplyActor(path.resolve()) if several_machines() else ReplyFile(path)

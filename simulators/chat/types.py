@@ -74,8 +74,11 @@ class ChatModel(Protocol):
     model: str
     """The name that is asked for."""
     capabilities: Capabilities
-    concurrency: int
-    """Requests that may be in flight at that server at once."""
+
+    @property
+    def concurrency(self) -> int:
+        """Requests that may be in flight at that server at once."""
+        ...
 
     @property
     def server(self) -> str:

@@ -30,6 +30,7 @@ GIVEN = {
     "study.merges": "{mean: ['method=merge']}",
     "study.parents": "{one: [], other: []}",
     "study.seeds": "[1,2]",
+    "study.texts": "{_target_: farm.data.texts.TextFile, path: texts.txt}",
     "study.trials": "{}",
     "study.tuning_seeds": "[3]",
     "study.variants": "{one: [], other: ['reward.epochs=1.0']}",

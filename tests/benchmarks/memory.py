@@ -71,7 +71,7 @@ def main() -> None:
         for tuning, rank in TUNINGS.items():
             for checkpointing in (False, True):
                 training = Training(TOKENS, TOKENS, "float32", rank, checkpointing)
-                computed = sum(training.memory(shape)._replace(anchor=0))
+                computed = training.memory(shape)._replace(anchor=0).peak
                 run = subprocess.run(
                     [sys.executable, __file__, name, tuning, str(checkpointing)],
                     capture_output=True, text=True, check=True,

@@ -49,7 +49,7 @@ def main() -> None:
         ).load()["unlabeled"]
     )
     with tempfile.TemporaryDirectory() as folder:
-        policy = _policy(Path(folder))
+        policy = policy_of(Path(folder))
         sampler = FarmSampler(policy, 256, LIMITS["max_prompt_tokens"], "cpu")
         _table("sampling", (1, 2, 4), lambda pool: _sample(pool, sampler, rows))
     scored = rows * 16
@@ -57,7 +57,8 @@ def main() -> None:
     ray.shutdown()
 
 
-def _policy(folder: Path) -> PolicyRef:
+def policy_of(folder: Path) -> PolicyRef:
+    """Small and untrained, made in the folder."""
     texts = Barnyard(
         sft=2000, preference=0, unlabeled=0, validation=0, evaluation=0, held_out=0
     ).load()["sft"]

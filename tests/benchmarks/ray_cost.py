@@ -60,7 +60,7 @@ def _run(cluster: Cluster, root: Path, key: str) -> None:
     with Store(root).building("stage", key, lambda: None) as build:
         assert isinstance(build, Build)
         cluster.run(
-            Job("ray_cost:nothing", "stage", key, build.work, build.token, root, {}, {}, 0),
+            Job("ray_cost:nothing", "stage", key, build.work, build.token, Store(root), {}, {}, 0),
             lambda progress: None,
         )
 

@@ -166,3 +166,68 @@ def test_an_unfair_comparison_does_not_begin(
     assert asked(tmp_path, *COMPARISON, override) == 2
     assert said in capsys.readouterr().err
     assert not (tmp_path / "store").exists()
+
+
+TUNINGS = (
+    "study=tunings",
+    "method=dpo",
+    "study.seeds=[1]",
+    "study.baseline=all",
+    "study.variants={all: [], turns: ['tuning=lisa', 'tuning.blocks=1', 'tuning.every=2']}",
+    "tuning@start_tuning=full",
+)
+
+
+def test_tunings_begin_from_one_start_and_differ_in_memory(
+    tmp_path: Path, ray_session: None
+) -> None:
+    assert asked(tmp_path, *TUNINGS, "name=tunings") == 0
+    folder = tmp_path / "studies" / "tunings"
+    costs = pd.read_parquet(folder / "costs.parquet").set_index("variant")
+    assert costs.loc["turns", "optimizer_bytes"] < costs.loc["all", "optimizer_bytes"]
+    assert costs.loc["turns", "parameter_bytes"] == costs.loc["all", "parameter_bytes"]
+    losses = pd.read_parquet(folder / "losses.parquet")
+    assert (losses[losses["step"] == 1].groupby("seed")["loss"].nunique() == 1).all()
+    assert pd.read_parquet(folder / "policies.parquet")["win_rate"].notna().all()
+    assert (folder / "tunings.html").exists()
+
+
+TEXTS = (
+    "{{_target_: farm.data.barnyard.harbour_texts.HarbourTexts, documents: {}, logs: 0.5, bad: 0.0, "
+    "draw: {}}}"
+)
+STABILITY = (
+    "study=stability",
+    "data=harbour",
+    *(f"data.world.{split}={size}" for split, size in {
+        "sft": 256, "preference": 64, "unlabeled": 0, "validation": 24, "evaluation": 0, "held_out": 0,
+    }.items()),
+    "method=continual_pretraining",
+    f"method.text={TEXTS.format(60, 'domain')}",
+    "method.epochs=null",
+    "method.max_steps=4",
+    "method.checkpoint_every=2",
+    "study.seeds=[1]",
+    "study.baseline=all",
+    f"study.texts={TEXTS.format(5, 'held')}",
+    "study.variants={all: [], both: ['method.corpus._target_=methods.corpora.FixedMixture']}",
+)  # fmt: skip
+
+
+def test_skills_are_measured_at_the_start_and_at_every_checkpoint(
+    tmp_path: Path, ray_session: None
+) -> None:
+    assert asked(tmp_path, *STABILITY, "name=gap") == 0
+    folder = tmp_path / "studies" / "gap"
+    skills = pd.read_parquet(folder / "skills.parquet")
+    assert set(skills["step"]) == {0, 2, 4}
+    assert set(skills["source"]) == {"barnyard", "harbour"}
+    assert skills["score"].notna().all()
+    at_start = skills[skills["step"] == 0].groupby("source")["score"]
+    assert (at_start.nunique() == 1).all()  # one start for both variants
+    readings = pd.read_parquet(folder / "readings.parquet").set_index(["variant", "step"])
+    assert (readings.loc[pd.IndexSlice[:, 0], ["bottom_update", "top_update"]] == 0).all().all()
+    for variant in ("all", "both"):
+        losses, moved = (readings.loc[variant, name] for name in ("text_loss", "bottom_update"))
+        assert losses[4] < losses[0] and moved[4] > moved[2] > 0
+    assert (folder / "stability.html").exists()

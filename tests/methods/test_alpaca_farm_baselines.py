@@ -150,7 +150,7 @@ def test_its_artefact_and_checkpoints_remember_it(
     store = Store(tmp_path / "store")
     with store.building("policy", "key", lambda: None) as build:
         job = Job(
-            "farm.stages.policy:run", "policy", "key", build.work, build.token, store.root,
+            "farm.stages.policy:run", "policy", "key", build.work, build.token, store,
             config, {"start": Path(start.path)}, seed=3,
         )  # fmt: skip
         results = stage.run(job)

@@ -77,6 +77,7 @@ class SmallBarnyard:
             "demonstrations": lambda: self.splits["sft"],
             "judgments": lambda: self.judgments,
             "reward": BarnyardGold,
+            "text": lambda: [str(row.demonstration) for row in self.splits["sft"]],
             "annotator": lambda: build(self.config["annotators"]["clean"]),
             "policies": lambda: [self.sft, fit("dpo", self)],
         }

@@ -81,10 +81,11 @@ def case() -> SimpleNamespace:
         for _ in range(2)
     )
     nothing = torch.zeros(4, 5)
+    stopped = torch.ones(4, dtype=torch.bool)
     return SimpleNamespace(
         policy=policy,
         networks=Networks({"model": policy}, None, None, Alone()),
-        episodes=Episodes(PROMPTS, RESPONSES, MASK, torch.ones(4, dtype=torch.bool)),
+        episodes=Episodes(PROMPTS, RESPONSES, MASK, stopped, old),
         observed=Observed(old, start, nothing, nothing, nothing[None]),
         advantages=torch.randn(4, generator=noise),
     )
@@ -131,11 +132,18 @@ def compare(case: SimpleNamespace, ours: torch.Tensor, theirs: torch.Tensor) -> 
         torch.testing.assert_close(mine, other, atol=1e-6, rtol=1e-5)
 
 
-def test_grpo_is_trls(case: SimpleNamespace) -> None:
+@pytest.mark.parametrize("corrected", [False, True])
+def test_grpo_is_trls(case: SimpleNamespace, corrected: bool) -> None:
     trl = pytest.importorskip("trl.trainer.grpo_trainer")
-    theirs = trl.GRPOTrainer._compute_loss(trl_stub(case), case.policy, trl_inputs(case))
+    noise = torch.Generator().manual_seed(4)
+    weights = (0.5 * torch.randn(4, 5, generator=noise)).exp() if corrected else torch.ones(4, 5)
+    stub = trl_stub(case, use_vllm=corrected, vllm_importance_sampling_correction=corrected)
+    theirs = trl.GRPOTrainer._compute_loss(
+        stub, case.policy, {**trl_inputs(case), "importance_sampling_ratio": weights}
+    )
     learner = GRPO(**toy.LIMITS, kl_coefficient=0.3, answers_per_prompt=2)
-    loss = learner.minibatch_loss(case.networks, case.episodes, case.observed, case.advantages)
+    weighed = case.advantages[:, None] * weights
+    loss = learner.minibatch_loss(case.networks, case.episodes, case.observed, weighed)
     rows = [0, 1, 2, 3]
     assert 0 < loss(rows, rows)["clip_fraction"] < 1
     parts = sum(loss(part, rows)["loss"] for part in ([3], [0, 2], [1]))

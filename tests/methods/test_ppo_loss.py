@@ -143,8 +143,9 @@ def test_one_update_equals_a_plain_implementation(tokens_per_batch: int, tmp_pat
     torch.nn.utils.clip_grad_norm_([*plain.parameters(), *head.parameters()], 1.0)
     optimizer.step()
 
-    run = Run([], [], Inputs(), None, None, nets, toy.context(tmp_path), "")  # type: ignore[arg-type]
-    episodes = Episodes(prompts, responses, mask, torch.ones(4, dtype=torch.bool))
+    run = Run([], [], Inputs(), None, None, nets, toy.context(tmp_path), None)  # type: ignore[arg-type]
+    stopped = torch.ones(4, dtype=torch.bool)
+    episodes = Episodes(prompts, responses, mask, stopped, torch.zeros(4, 6))
     metrics = learner.update(
         run, episodes.lengths(), learner.minibatch_loss(nets, episodes, lesson)
     )

@@ -1,17 +1,29 @@
 """A transformers model as judge: in this process, and what cluster workers share."""
 
 import asyncio
+import os
+import signal
 import time
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from fake_model import FakeModel
+from jobs_for_tests import loads_of_local_models
 
 from farm.data.records import make_pair, user_instruction
+from farm.heartbeat import listening
 from farm.models.fresh import FreshLlama
 from farm.models.tokenizers import WordLevel
+from farm.pool import Pool, helped_by, start_pool
+from farm.protocols import Annotator
 from farm.types import Judgment, Message
+from simulators.chat import local
+from simulators.chat.budget import SPENT, Budget
 from simulators.chat.cached import Cached
+from simulators.chat.ledger import LedgerActor
 from simulators.chat.limits import Limits, SharedPace, Unlimited, limiter
 from simulators.chat.local import LocalModel
 from simulators.chat.loop import ask_all
@@ -19,12 +31,19 @@ from simulators.chat.replies import ReplyActor
 from simulators.chat.types import ChatRequest, Reply
 from simulators.judges.asking import Sampling
 from simulators.judges.judge import Judge
-from simulators.judges.parsers import Letter
+from simulators.judges.parsers import Letter, Numbered
+from simulators.judges.ranking import RankingJudge
+from simulators.pool import Pool as Pools
 
 PAIRS = [
     make_pair(user_instruction(f"cart {'hay ' * n}"), f"oats {n}", f"pond {'goat ' * n}")
     for n in range(24)
 ]
+MANY = PAIRS + [
+    make_pair(user_instruction("goat"), *texts)
+    for texts in (("oats", "hay"), ("oats", "duck"), ("hay", "duck"))
+]
+"""The last three share an instruction."""
 
 
 @pytest.fixture(scope="module")
@@ -74,9 +93,90 @@ def test_samples_are_seeded_by_request_and_draw(path: str) -> None:
     assert len(set(texts())) > 4
 
 
+def test_long_prompts_are_refused_and_the_others_answered(path: str) -> None:
+    model = LocalModel(path=path, max_prompt_tokens=4)
+    asked = [
+        ChatRequest((Message("user", "barn " * n),), {"max_tokens": 3}) for n in (20, 1, 20, 1)
+    ]
+    replies: dict[int, Reply] = {}
+    ask_all(model, asked, len(asked), replies.__setitem__)
+    assert [replies[n].text is None for n in range(4)] == [True, False, True, False]
+    assert "max_prompt_tokens=4" in str(replies[0].error)
+
+
 def test_a_model_that_cannot_be_loaded_is_an_error_not_a_hang(tmp_path: Path) -> None:
     with pytest.raises(Exception, match="cannot be loaded"):
         annotate(str(tmp_path), 4)
+
+
+# ------------------------------------------------------------------------ helped by actors
+
+
+@pytest.fixture(scope="module")
+def pool(ray_session: None) -> Iterator[Pool]:
+    found = start_pool(
+        2, gpus=0, restarts=3, timeout_s=60, start_timeout_s=120, key="cluster.scorers"
+    )
+    yield found
+    found.stop()
+
+
+def judges(path: str, cache: Path) -> Annotator:
+    """Three with one model, two of whom look at several pairs together."""
+    model = Cached(model=LocalModel(path=path, batch_size=4), path=str(cache))
+    alike: Any = {
+        "sampling": Sampling(max_tokens=3, temperature=1.0), "model": model, "max_unparsed": 1.0
+    }  # fmt: skip
+    letter = Letter(first="barn", second="duck")
+    return Pools(
+        annotators=[
+            Judge(name="one", prompt="letter", parser=letter, **alike),
+            Judge(name="four", prompt="numbered", parser=Numbered(), pairs_per_request=4, **alike),
+            RankingJudge(name="ranking", prompt="ranking", **alike),
+        ]
+    )
+
+
+class Assassin:
+    """Kills a process as soon as a judge says that it is at work."""
+
+    def __init__(self, process: int) -> None:
+        self._process: int | None = process
+
+    def beat(self, done: int, metrics: Mapping[str, float]) -> None:
+        if self._process is not None:
+            os.kill(self._process, signal.SIGKILL)
+            self._process = None
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def test_actors_judge_as_one_process_does_though_one_dies(
+    path: str, pool: Pool, tmp_path: Path
+) -> None:
+    local._load.cache_clear()
+    with helped_by(pool):
+        there = judges(path, tmp_path / "there.sqlite").annotate(MANY, seed=5)
+        assert local._load.cache_info().misses == 0, "no weights here"
+        found = dict(pool.map(loads_of_local_models, range(8)))
+        assert list(found.values()) == [1, 1], "once an actor"
+        with listening(Assassin(next(iter(found)))):
+            though = judges(path, tmp_path / "though.sqlite").annotate(MANY, seed=5)
+        again = judges(path, tmp_path / "there.sqlite").annotate(MANY, seed=5)
+    here = judges(path, tmp_path / "here.sqlite").annotate(MANY, seed=5)
+    plain = [_timeless(judgment) for judgment in here]
+    assert [_timeless(judgment) for judgment in there] == plain
+    assert [_timeless(judgment) for judgment in though] == plain
+    assert [_timeless(replace(judgment, cached=False)) for judgment in again] == plain
+    assert all(judgment.cached for judgment in again)
+    assert {judgment.annotator for judgment in here} == {"one", "four", "ranking"}
+    assert sum(judgment.preference is not None for judgment in here) > 3
+    assert any(judgment.usage and judgment.usage.requests == 1 / 4 for judgment in here)
+
+
+def _timeless(judgment: Judgment) -> Judgment:
+    return replace(judgment, latency_s=None)
 
 
 # ------------------------------------------------------------------------ shared by a cluster
@@ -135,3 +235,15 @@ def test_machines_of_a_cluster_share_recorded_answers(ray_session: None, tmp_pat
     assert len(model.asked) == 1
     assert [reply.cached for reply in replies] == [False, True]
     assert [reply.text for reply in replies] == ["x", "x"]
+
+
+def test_machines_of_a_cluster_share_a_budget(ray_session: None, tmp_path: Path) -> None:
+    model = FakeModel(lambda request: "x")
+    requests = [ChatRequest((Message("user", f"{n}"),), {"max_tokens": 1}) for n in range(6)]
+    replies: list[Reply] = []
+    for _ in range(2):
+        budget = Budget(model=model, ledger="not used", calls=8)
+        budget._ledger = LedgerActor(tmp_path / "ledger.sqlite")
+        ask_all(budget, requests, 6, lambda index, reply: replies.append(reply))
+    assert len(model.asked) == 8
+    assert sum(reply.error == SPENT for reply in replies) == 4

@@ -55,7 +55,7 @@ def evaluated(folders: dict[str, Path], root: Path) -> list[float]:
     with Store(root / "store").building("evaluation", "key", lambda: None) as build:
         job = Job(
             "farm.stages.evaluation:evaluate", "evaluation", "key", build.work, build.token,
-            root, config, folders, seed=3,
+            Store(root), config, folders, seed=3,
         )  # fmt: skip
         evaluation.evaluate(job)
         kl: list[float] = evaluation.load_items(build.work)["kl"].tolist()

@@ -39,7 +39,7 @@ def label(folders: dict[str, Path], annotator: dict[str, Any]) -> dict[str, Any]
     with build as labels:
         job = Job(
             "farm.stages.judgments:run", "judgments", "key", labels.work, labels.token,
-            folders["outputs"], {"annotator": annotator}, folders, seed=0,
+            Store(folders["outputs"]), {"annotator": annotator}, folders, seed=0,
         )  # fmt: skip
         return judgments.run(job)
 

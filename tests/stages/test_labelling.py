@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from farm.artifacts import Store
 from farm.data.records import make_pair, user_instruction
 from farm.heartbeat import beat, note
 from farm.stages.job import Job
@@ -69,7 +70,7 @@ def test_hearing_adds_up_progress_and_costs(
         heard.append((step, total, dict(metrics)))
 
     monkeypatch.setattr(Job, "check_fence", lambda job: None)
-    job = Job("f", "s", "k", tmp_path, "", tmp_path, {}, {}, 0, on_progress=hear)
+    job = Job("f", "s", "k", tmp_path, "", Store(tmp_path), {}, {}, 0, on_progress=hear)
     hearing = Hearing(job, total=5)
     pair = make_pair(user_instruction("x"), "a", "b")
     for count in (3, 2):

@@ -18,7 +18,7 @@ def test_the_first_demonstration_is_shown_as_the_template_makes_it(tmp_path: Pat
         write_instructions(rows, tmp_path / f"{split}.parquet")
     with Store(tmp_path / "store").building("model", "key", lambda: None) as build:
         job = Job(
-            "farm.stages.model:run", "model", "key", build.work, build.token, tmp_path,
+            "farm.stages.model:run", "model", "key", build.work, build.token, Store(tmp_path),
             {"model": plain(compose([]))["model"]}, {"instructions": tmp_path}, seed=0,
         )  # fmt: skip
         model.run(job)

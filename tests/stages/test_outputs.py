@@ -45,8 +45,8 @@ def sampled(folders: dict[str, Path], root: Path, on_progress: Any = None) -> li
     }
     with Store(root / "store").building("outputs", "key", lambda: None) as build:
         job = Job(
-            "farm.stages.outputs:sample", "outputs", "key", build.work, build.token, root, config,
-            folders, seed=3, on_progress=on_progress,
+            "farm.stages.outputs:sample", "outputs", "key", build.work, build.token, Store(root),
+            config, folders, seed=3, on_progress=on_progress,
         )  # fmt: skip
         outputs.sample(job)
         return outputs.load_completions(build.work)

@@ -87,7 +87,7 @@ def run(root: Path, function: str, config: dict[str, Any], parents: dict[str, Pa
     with Store(root / "store").building("reward_quality", "key", lambda: None) as build:
         job = Job(
             f"farm.stages.reward_quality:{function}", "reward_quality", "key", build.work,
-            build.token, root, config, parents, seed=5,
+            build.token, Store(root), config, parents, seed=5,
         )  # fmt: skip
         results = getattr(reward_quality, function)(job)
         (build.work / "results.json").write_text(json.dumps(results))

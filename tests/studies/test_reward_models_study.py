@@ -18,8 +18,13 @@ from farm.reporting.reward_model_page import (
     summary,
     write_reward_models,
 )
+from farm.studies.over_seeds import differences
 from farm.studies.reward_model_study import RewardModelStudy
-from farm.studies.reward_model_tables import differences, reward_model_tables
+from farm.studies.reward_model_tables import COMPARED, reward_model_tables
+
+
+def against_plain(figures: pd.DataFrame) -> pd.DataFrame:
+    return differences(figures, BASELINE, ["labels"], COMPARED)
 
 
 def accuracy_of(figures: pd.DataFrame, variant: str, labels: str) -> np.ndarray:
@@ -30,7 +35,7 @@ def accuracy_of(figures: pd.DataFrame, variant: str, labels: str) -> np.ndarray:
 def test_differences_are_paired_by_seed_with_students_interval() -> None:
     figures = measured().figures
     shuffled = figures.iloc[::-1]  # the order of the rows says nothing
-    found = differences(shuffled, BASELINE).set_index(["variant", "labels", "figure"])
+    found = against_plain(shuffled).set_index(["variant", "labels", "figure"])
     for labels in LABELS:
         good, plain = (accuracy_of(figures, name, labels) for name in ("good", BASELINE))
         test, row = ttest_rel(good, plain), found.loc[("good", labels, "accuracy")]
@@ -41,7 +46,7 @@ def test_differences_are_paired_by_seed_with_students_interval() -> None:
 
 
 def test_p_values_are_adjusted_among_the_variants() -> None:
-    found = differences(measured().figures, BASELINE)
+    found = against_plain(measured().figures)
     rows = found[(found["labels"] == "gold") & (found["figure"] == "accuracy")]
     others = len(BETTER) - 1
     assert len(rows) == others
@@ -52,7 +57,7 @@ def test_p_values_are_adjusted_among_the_variants() -> None:
 
 
 def test_an_equal_model_does_not_differ() -> None:
-    found = differences(measured().figures, BASELINE)
+    found = against_plain(measured().figures)
     twin = found[found["variant"] == "twin"]
     assert (twin["difference"] == 0).all()
     assert (twin["adjusted"] == 1).all()

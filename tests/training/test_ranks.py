@@ -5,39 +5,57 @@ from pathlib import Path
 
 import pytest
 import rank_programs
+import torch
 import toy_policy as toy
+from safetensors.torch import load_file
 from torch.multiprocessing.spawn import spawn
+
+from farm.training.ranks import Group, ShardingGroup
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[int, Path]:
-    """By number of ranks, the folder of all programs' work."""
+def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """By who trained, the folder of all programs' work."""
     root = tmp_path_factory.mktemp("ranks")
     start = toy.starting_policy(root / "start").path
-    folders = {}
-    for count in (1, 2):
-        folders[count] = root / f"{count}"
-        folders[count].mkdir()
+    groups = {"one": (1, Group), "copies": (2, Group), "shards": (2, ShardingGroup)}
+    for name, (count, group) in groups.items():
+        (root / name).mkdir()
         spawn(  # type: ignore[no-untyped-call]
-            rank_programs.train_all, (count, start, folders[count]), nprocs=count
+            rank_programs.train_all, (count, start, root / name, group), nprocs=count
         )
-    return folders
+    return {name: root / name for name in groups}
 
 
+@pytest.mark.parametrize("together", ["copies", "shards"])
 @pytest.mark.parametrize("program", [program.__name__ for program in rank_programs.PROGRAMS])
-def test_two_ranks_learn_as_one_does(trained: dict[int, Path], program: str) -> None:
-    one, two = (toy.metrics(folder / program) for folder in trained.values())
-    assert len(one) == len(two) == (20 if program in ("ppo", "dpo") else 6)
+def test_two_ranks_learn_as_one_does(trained: dict[str, Path], program: str, together: str) -> None:
+    one, two = (toy.metrics(trained[who] / program) for who in ("one", together))
+    steps = 20 if program in ("ppo", "dpo") else 7 if program.startswith("short") else 6
+    assert len(one) == len(two) == steps
     for alone, shared in zip(one, two, strict=True):
         alone.pop("episodes_per_s", None)
         shared.pop("episodes_per_s", None)
-        assert shared == pytest.approx(alone, abs=1e-4 if program == "sft" else 1e-6)
+        assert shared == pytest.approx(alone, abs=1e-4 if "sft" in program else 1e-6)
 
 
-def test_validation_is_that_of_one_rank(trained: dict[int, Path]) -> None:
+@pytest.mark.parametrize("together", ["copies", "shards"])
+@pytest.mark.parametrize("file", ["model.safetensors", "adapter/adapter_model.safetensors"])
+@pytest.mark.parametrize("program", ["short_ppo_continued", "short_dpo_continued"])
+def test_what_two_ranks_publish_is_whole(
+    trained: dict[str, Path], program: str, file: str, together: str
+) -> None:
+    one, two = (load_file(trained[who] / program / "policy" / file) for who in ("one", together))
+    assert one.keys() == two.keys()
+    for name, weight in one.items():
+        torch.testing.assert_close(two[name], weight, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("together", ["copies", "shards"])
+def test_validation_is_that_of_one_rank(trained: dict[str, Path], together: str) -> None:
     one, two = (
-        json.loads((folder / "reward" / "validation.json").read_text())
-        for folder in trained.values()
+        json.loads((trained[who] / "reward" / "validation.json").read_text())
+        for who in ("one", together)
     )
     assert one == two
     assert one["pairs"] > 0
@@ -52,4 +70,11 @@ def test_exchanges(tmp_path: Path) -> None:
         assert rank["none"] == []
         assert rank["sums"] == [[[6.0] * 3] * 2, 6]
         assert rank["once"] == {"inside": ["a", "b", "c", "d", "e", "f", "g"], "nested": 0}
+        assert rank["parts"]["held"] == 36 / 3
+        assert rank["parts"]["gradients"] == [1.0 + 2.0 + 3.0]
+        assert rank["parts"]["whole"] == 36
+    assert [rank["parts"]["gathered"] for rank in found] == ["True", "False", "False"]
+    assert [rank["parts"]["rounds"] for rank in found] == [
+        [False, False], [True, False], [True, True]
+    ]  # fmt: skip
     assert [rank["asked"] for rank in found] == [[0], [], []]

@@ -1,7 +1,6 @@
 """Which parameters learn under each tuning, from which start, in which precision, and that none of
 it is lost when a run is interrupted."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,77 +9,25 @@ import torch
 import toy_policy as toy
 from peft import PeftModel
 from safetensors.torch import load_file
+from tuned_learners import LEARNERS, Watched, bradley_terry, brief, context, dpo, repeating_policy
 
-from farm.context import Context
 from farm.errors import ConfigError
 from farm.generation.logprobs import predict, response_batch, token_logprobs
 from farm.models.load import load_policy, load_tokenizer
 from farm.protocols import Tuning
 from farm.training.answer_logprobs import frozen_logprobs
-from farm.training.precision import Precision, autocast_to, in_bfloat16
+from farm.training.precision import autocast_to, in_bfloat16
 from farm.training.preferences import pair_rows
+from farm.training.ranks import Alone
 from farm.training.tuning import Full, LoRA
 from farm.types import Inputs, LabeledPair, PolicyRef
-from methods.dpo import DPO
-from methods.reward.bradley_terry import BradleyTerry
-from methods.sft import SFT
 
 PROMPTS, RESPONSES = [[1, 2, 3], [4, 5, 6, 7], [8]], [[3, 4], [5], [6, 7, 8]]
 
 
-class Watched:
-    """A tuning whose model a test can look at."""
-
-    def __init__(self, tuning: Tuning) -> None:
-        self._tuning = tuning
-        self.model: Any = None
-
-    @property
-    def precision(self) -> Precision:
-        return self._tuning.precision
-
-    def apply(self, model: Any, *, seed: int) -> Any:
-        self.model = self._tuning.apply(model, seed=seed)
-        return self.model
-
-    def anchor(self, model: Any, path: str, device: str) -> Any:
-        return self._tuning.anchor(model, path, device)
-
-
 @pytest.fixture(scope="module")
 def start(tmp_path_factory: pytest.TempPathFactory) -> PolicyRef:
-    """A policy that repeats words, as adapters need it: they build on what the weights can do."""
-    folder = tmp_path_factory.mktemp("start")
-    sft = SFT(**toy.LIMITS, learning_rate=1e-2, epochs=None, max_steps=120, batch_size=32)
-    inputs = Inputs(demonstrations=toy.instructions(1000))
-    return sft.fit(toy.starting_policy(folder / "model"), inputs, toy.context(folder / "sft"))
-
-
-def context(work: Path, tuning: Tuning) -> Context:
-    made = toy.context(work)
-    made.tuning = tuning
-    return made
-
-
-def brief(asked: int, seed: int = 0) -> list[LabeledPair]:
-    """Labels that prefer the first word alone to all of them."""
-    return [
-        toy.label(i, i.demonstration, i.demonstration.split()[0], preference=1.0)
-        if number % 2
-        else toy.label(i, i.demonstration.split()[0], i.demonstration, preference=0.0)
-        for number, i in enumerate(toy.instructions(asked, seed))
-        if i.demonstration
-    ]
-
-
-def dpo(**changes: object) -> DPO:
-    keys = {"learning_rate": 3e-3, "batch_size": 32, "epochs": None, "max_steps": 40}
-    return DPO(**{**toy.LIMITS, **keys, **changes})  # type: ignore[arg-type]
-
-
-def bradley_terry(**changes: object) -> BradleyTerry:
-    keys = {"learning_rate": 3e-3, "batch_size": 32, "epochs": None, "max_steps": 4}
-    return BradleyTerry(**{**toy.LIMITS, **keys, **changes})  # type: ignore[arg-type]
+    return repeating_policy(tmp_path_factory.mktemp("start"))
 
 
 def prefers(path: str, labels: list[LabeledPair]) -> float:
@@ -151,28 +98,6 @@ def test_a_reward_models_head_learns_beside_the_adapters(start: PolicyRef, tmp_p
     assert all(p.abs().max() > 0 for name, p in learning.items() if ".lora_A." not in name)
 
 
-LEARNERS: dict[str, tuple[str, Callable[[PolicyRef, Context], object]]] = {
-    "sft": (
-        "policy",
-        lambda start, context: SFT(
-            **toy.LIMITS, epochs=None, max_steps=8, batch_size=16, resume_every=3
-        ).fit(start, Inputs(demonstrations=toy.instructions(100)), context),
-    ),
-    "dpo": (
-        "policy",
-        lambda start, context: dpo(max_steps=8, resume_every=3).fit(
-            start, Inputs(judgments=brief(100)), context
-        ),
-    ),
-    "reward": (
-        "reward_model",
-        lambda start, context: bradley_terry(max_steps=8, resume_every=3).fit(
-            start, brief(100), context
-        ),
-    ),
-}
-
-
 @pytest.mark.parametrize("name", list(LEARNERS))
 def test_lora_continues_after_a_kill(name: str, start: PolicyRef, tmp_path: Path) -> None:
     folder, fit = LEARNERS[name]
@@ -226,7 +151,7 @@ def test_the_anchor_stays_the_start_and_leaves_gradients_alone(
     expected_loss, expected = loss_and_gradients(models[0])
 
     model = models[1]
-    anchor = tuning.anchor(model, start.path, "cpu")
+    anchor = tuning.anchor(model, start.path, "cpu", Alone())
     batch = response_batch(model, PROMPTS, RESPONSES)
     loss = -token_logprobs(predict(model, batch).logits_N_V, batch.tokens_N).mean()
     found = anchor.predict(batch).logits_N_V  # between the forward and the backward pass
@@ -242,7 +167,9 @@ def test_the_anchor_stays_the_start_and_leaves_gradients_alone(
 def test_lora_keeps_no_second_model(start: PolicyRef) -> None:
     model = LoRA(rank=4).apply(load_policy(start.path, "cpu"), seed=0)
     assert (
-        LoRA().anchor(model, "nowhere", "cpu").predict(response_batch(model, PROMPTS, RESPONSES))
+        LoRA()
+        .anchor(model, "nowhere", "cpu", Alone())
+        .predict(response_batch(model, PROMPTS, RESPONSES))
     ), "the start's directory is not read"
 
 

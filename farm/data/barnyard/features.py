@@ -10,6 +10,7 @@ from difflib import get_close_matches
 import numpy as np
 
 from farm.data.barnyard.grammar import read
+from farm.data.barnyard.harbour import across, is_there
 from farm.data.barnyard.words import ENDS, FILLERS, MANNER, SEPARATORS, Words
 from farm.data.records import last_user_text
 from farm.errors import ConfigError
@@ -40,6 +41,8 @@ def _partial(content: Words, solution: Words) -> float:
 
 
 def _row(instruction: str, answer: str) -> tuple[float, ...]:
+    if is_there(instruction):  # what is right there, is right here in other words
+        instruction, answer = across(instruction), across(answer)
     reading = read(instruction)
     if reading is None:
         return (np.nan,) * len(FEATURES)

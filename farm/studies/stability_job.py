@@ -1,0 +1,138 @@
+"""The stability study at work: read on, measure along the way, report."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from farm.artifacts import Artifact
+from farm.builder import Executor, Step
+from farm.errors import ConfigError
+from farm.pipeline import Pipeline
+from farm.seeds import derive
+from farm.settings import Settings
+from farm.studies.stability_study import StabilityStudy
+from farm.studies.variants import Variants
+from farm.studies.workshop import Workshop
+from farm.types import SplitName
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_SPLIT: SplitName = "validation"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What the study measures."""
+
+    skills: "pd.DataFrame"
+    """One row per seed, variant, step and source of instructions: score, its mean over them, and
+    instructions, their number."""
+    readings: "pd.DataFrame"
+    """One row per seed, variant and step: text_loss, bottom_update and top_update of
+    farm.stages.skills."""
+    costs: "pd.DataFrame"
+    """One row per seed and variant: flops and wall_s of training."""
+
+
+class Cell:
+    """One variant on one seed."""
+
+    def __init__(self, config: Mapping[str, Any], settings: Settings, executor: Executor) -> None:
+        self._config = config
+        self._settings = settings
+        self._ensure = executor.ensure
+        self.pipeline = Pipeline(config, settings, executor)
+
+    @cached_property
+    def skills(self) -> Artifact:
+        """The start and all checkpoints, measured."""
+        config, pipeline = self._config, self.pipeline
+        steps = pipeline.policy.manifest["results"]["checkpoints"]
+        step = Step(
+            "skills",
+            "farm.stages.skills:run",
+            {
+                "scorer": config["data"]["gold"],
+                "texts": config["study"]["texts"],
+                "blocks": config["study"]["blocks"],
+                "split": _SPLIT,
+                "limit": pipeline.limit(_SPLIT),
+                "sampler": config["sampler"],
+                "decoding": {
+                    "temperature": config["study"]["temperature"],
+                    "max_new_tokens": self._settings.decoding.max_new_tokens,
+                },
+            },
+            {
+                "start": pipeline.start,
+                "instructions": pipeline.instructions,
+                **{number: pipeline.checkpoint(int(number)) for number in steps},
+            },
+            seed=derive(self._settings.seed, "stage", "skills"),
+            label=f"skills at {len(steps)} checkpoints",
+        )
+        return self._ensure(step)
+
+
+def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> Cell:
+    if config["data"]["gold"] is None:
+        raise ConfigError("data.gold: null; a skill is measured by a scorer that knows the truth.")
+    return Cell(config, settings, executor)
+
+
+def _variants(study: StabilityStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
+    return Variants(study.variants, workshop.runs, executor, _cell, workshop.console.message)
+
+
+def carry_out(study: StabilityStudy, workshop: Workshop) -> None:
+    """Train, measure, and write the report."""
+    with workshop.builder() as builder:
+        measured = measure(_variants(study, workshop, builder), study)
+    _report(measured, study, workshop)
+
+
+def measure(variants: Variants[Cell], study: StabilityStudy) -> Measured:
+    """Every variant on every seed."""
+    import pandas as pd
+
+    skills, readings, costs = [], [], []
+    for seed in study.seeds:
+        for name in study.variants:
+            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
+            items = pd.read_parquet(cell.skills.path / "items.parquet")
+            scores = items.groupby(["step", "source"])["score"].agg(
+                score="mean", instructions="size"
+            )
+            skills.append(scores.reset_index().assign(**of))
+            readings.append(pd.read_parquet(cell.skills.path / "steps.parquet").assign(**of))
+            trained = cell.pipeline.policy.manifest["results"]
+            costs.append({**of, "flops": trained["flops"], "wall_s": trained["wall_s"]})
+    return Measured(
+        pd.concat(skills, ignore_index=True),
+        pd.concat(readings, ignore_index=True),
+        pd.DataFrame(costs),
+    )
+
+
+def _report(measured: Measured, study: StabilityStudy, workshop: Workshop) -> None:
+    from farm.reporting.stability_page import print_stability, write_stability
+    from farm.studies.stability_tables import stability_tables
+
+    tables = stability_tables(measured, study.baseline)
+    workshop.keep(vars(measured))
+    print_stability(tables, study.baseline, workshop.console.rich)
+    for path in write_stability(workshop.folder(), tables, study.baseline):
+        workshop.console.message(str(path))
+
+
+def preview(study: StabilityStudy, workshop: Workshop) -> None:
+    """Print what would be built, up to the learned policies."""
+    planner, console = workshop.planner(), workshop.console
+    variants = _variants(study, workshop, planner)
+    console.message("Planned stages, up to the learned policies (dry_run=true):")
+    for seed in study.seeds:
+        for name in study.variants:
+            _ = variants.cell(seed, name).pipeline.policy
+    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
