@@ -235,9 +235,9 @@ class Learning:
         label: str,
         of: Node | None = None,
     ) -> Artifact:
-        """What one learner makes of a start and of what else it needs; it may be a link `of` a chain.
-        Its key and its seed are the same in whatever chain it stands, so chains share what they
-        begin with."""
+        """What one learner, which may be a link `of` a chain, makes of a start and of what else it
+        needs. Its key and its seed are the same in whatever chain it stands, so chains share what
+        they begin with."""
         needs = needs_of(learner)
         config = {"learner": learner, **self._training_nodes(of or learner)}
         if issubclass(target_class(learner["_target_"]), OnPolicyLearner):
