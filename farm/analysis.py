@@ -28,6 +28,7 @@ from farm.evaluation.overoptimization import overoptimization
 from farm.protocols import FloatArray
 from farm.reporting import plots, stability_page, tuning_page
 from farm.reporting.loading import Run, load_run, load_runs
+from farm.reporting.merging_figures import plot_domains, plot_merge_gains
 
 __all__ = [
     "Run",
@@ -39,8 +40,10 @@ __all__ = [
     "load_study",
     "method_table",
     "plot_depths",
+    "plot_domains",
     "plot_losses",
     "plot_memory",
+    "plot_merge_gains",
     "plot_overoptimization",
     "plot_skills",
     "plot_win_rate_curves",

@@ -3,6 +3,7 @@
 import argparse
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from hydra._internal.callbacks import Callbacks
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra._internal.hydra import Hydra
 from hydra._internal.utils import create_config_search_path, get_args_parser
+from hydra.conf import HydraConf
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.object_type import ObjectType
@@ -23,6 +25,7 @@ from hydra.version import setbase
 from omegaconf import DictConfig, ListConfig, OmegaConf, open_dict
 
 from farm.errors import ConfigError
+from farm.linked import LINKS, linked
 from farm.sweep import Outcome, outcome_of
 from farm.targets import (
     MISSING,
@@ -63,6 +66,12 @@ class Composer:
         self._hydra = Hydra.create_main_hydra2("farm", search_path)
         self._repository = self._hydra.config_loader.repository
 
+    @classmethod
+    def of(cls, hydra: HydraConf, root: str) -> "Composer":
+        """As the job was composed that `hydra` is of."""
+        folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command line"]
+        return cls(next(iter(folders), None), root)
+
     # ------------------------------------------------------------------------------ composing
 
     def compose(self, overrides: list[str]) -> DictConfig:
@@ -72,6 +81,7 @@ class Composer:
         config = full.copy()
         with open_dict(config):
             del config["hydra"]
+            self._put_links(config, full.hydra.runtime.choices, overrides)
         for path in _open_keys(OmegaConf.to_container(config), ""):
             meaning = _meaning(path, full.hydra.runtime.choices)
             raise ConfigError(f"{path} must be given: {path}=VALUE{meaning}")
@@ -181,6 +191,37 @@ class Composer:
         config = self._repository.load_config(f"{group}/{choice}").config
         return _first_unknown(config, path) is None
 
+    # ----------------------------------------------------------------------------------- links
+
+    def _put_links(
+        self, config: DictConfig, choices: Mapping[str, str], overrides: list[str]
+    ) -> None:
+        """Replace the lists of links that choices have by the links' nodes (`farm.linked`)."""
+        for place in [place for place in choices if not place.startswith("hydra")]:
+            group, _, package = place.partition("@")
+            node = config.get(package or group)
+            if isinstance(node, DictConfig) and isinstance(node.get(LINKS), ListConfig):
+                entries: Any = OmegaConf.to_container(node[LINKS], resolve=True)
+                choose = partial(self._chosen, place, package or group, overrides)
+                path = f"{package or group}.{LINKS}"
+                node[LINKS] = linked(entries, path, self.choices(group), choose)
+
+    def _chosen(
+        self, place: str, package: str, overrides: list[str], choice: str
+    ) -> dict[str, Any]:
+        """What the node would be with another choice and none of its own keys set."""
+        others = [
+            override.input_line
+            for override in _parse(overrides)
+            if not f"{override.get_key_element().lstrip('+~')}.".startswith(
+                (f"{place}.", f"{package}.")
+            )
+        ]
+        config = self._compose([*map(str, others), f"{place}={choice}"])
+        node = OmegaConf.to_container(config[package], resolve=True)
+        assert isinstance(node, dict)
+        return {str(key): value for key, value in node.items() if key != LINKS}
+
     # ---------------------------------------------------------------------------------- sweeps
 
     def jobs(self, overrides: list[str]) -> list[list[str]]:
@@ -229,6 +270,12 @@ class Composer:
         else:
             return False
         return True
+
+
+def overrides_of(hydra: HydraConf) -> list[str]:
+    """A job's overrides as they were written: what one refers to may differ from job to job."""
+    written: Any = OmegaConf.to_container(OmegaConf.create(hydra.overrides.task), resolve=False)
+    return [str(override) for override in written]
 
 
 def _parse(overrides: list[str], sweep: bool = False) -> list[Override]:

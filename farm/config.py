@@ -20,7 +20,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from farm.composition import Composer, parse_arguments
+from farm.composition import Composer, overrides_of, parse_arguments
 from farm.errors import ConfigError, FarmError
 from farm.settings import Configuration, DataKeys
 from farm.sweep import Job as SweepJob
@@ -305,11 +305,12 @@ def _checked_job(composer: Composer, job: list[str], command: Command) -> DictCo
         raise ConfigError(f"{error} (in the job {' '.join(job)})") from None
 
 
-def _job(task: Task, command: Command, config: DictConfig) -> Outcome:
-    """One job of a sweep."""
+def _job(task: Task, command: Command, _: DictConfig) -> Outcome:
+    """One job of a sweep; what Hydra composed for it lacks what our composer adds."""
     job = HydraConfig.get()
     print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
-    return attempt(lambda: task(_typed(config, command)))
+    composer = Composer.of(job, command.root)
+    return attempt(lambda: task(checked(composer, overrides_of(job), command)))
 
 
 def _guarded(action: Callable[[], int]) -> int:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from farm.chains import links_of, needs_of
 from farm.config import build, unpaid
 from farm.data.records import make_pair
 from farm.learning import source_node
@@ -50,7 +51,7 @@ def estimates(
     """What labels, feedback while learning, measuring the reward model and judging one policy on
     `validation` take, as far as the run asks for them; programs are free and give none."""
     annotators, judge = config["annotators"], config["evaluators"]["judge"]
-    needs = target_class(config["method"]["_target_"]).needs
+    needs = needs_of(config["method"])
     learns_reward = issubclass(target_class(config["reward"]["_target_"]), RewardLearner)
     train, clean = ((f"annotators.{name}", annotators[name]) for name in ("train", "clean"))
     if "judgments" in needs or ("reward" in needs and learns_reward):
@@ -123,10 +124,10 @@ def _label_pairs(
 def _feedback_pairs(
     config: Mapping[str, Any], settings: Settings, pipeline: Pipeline
 ) -> list[Pair]:
-    """As many as the learner's key `judgments`, its budget, allows; none where it has no such key,
-    for then nobody knows."""
+    """As many as the key `judgments` of the learner's links, their budget, allows; none where they
+    have no such key, for then nobody knows."""
     rows = _instructions(config, pipeline, "unlabeled", None)
-    budget = range(config["method"].get("judgments", 0))
+    budget = range(sum(link.get("judgments", 0) for link in links_of(config["method"]).values()))
     return [_longest_pair(rows[n % len(rows)], settings, n // len(rows)) for n in budget]
 
 

@@ -4,7 +4,7 @@ instructions -> sft -> pairs, judgments -> reward -> policy and checkpoints. Eac
 what it needs, so DPO never trains a reward model; what is there is reused.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -12,11 +12,13 @@ from typing import Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
+from farm.chains import PREVIOUS, START, class_label, links_of, needs_of
 from farm.errors import ConfigError, DataError
 from farm.protocols import RewardLearner
 from farm.seeds import derive
 from farm.settings import DataKeys, Settings
 from farm.stages.job import CHECKPOINT_STAGE, checkpoint_key
+from farm.stages.policy import POLICY
 from farm.targets import target_class
 from farm.training.on_policy import OnPolicyLearner
 from farm.types import Need, SplitName
@@ -31,10 +33,20 @@ class Learning:
         self._config = config
         self._settings = settings
         self._ensure = executor.ensure
+        self._check_links()
         self._training_decoding = {
             "temperature": 1.0,
             "max_new_tokens": settings.decoding.max_new_tokens,
         }
+
+    def _check_links(self) -> None:
+        """Now, since a policy that a link names is not asked for before all links before it are
+        there."""
+        for key in ("sft", "method"):
+            try:
+                links_of(self._config[key])
+            except ConfigError as error:
+                raise ConfigError(f"{key}.{error}") from None
 
     def _seed(self, *items: str) -> int:
         return derive(self._settings.seed, "stage", *items)
@@ -72,9 +84,7 @@ class Learning:
     def start(self) -> Artifact:
         """The policy that learning begins from, also the KL anchor."""
         starts: dict[str, Callable[[], Artifact]] = {
-            "sft": lambda: self._fit(
-                self._config["sft"], class_label(self._config["sft"]), self.model, "sft"
-            ),
+            "sft": lambda: last(self._fit_links(self._config["sft"], self.model, "sft")),
             "instruct": lambda: self.model,
         }
         return starts[self._settings.start]()
@@ -86,7 +96,7 @@ class Learning:
         path, node = self._config["decoding"].get("draft"), self._config["draft"]
         if path is not None:
             return self._given("decoding.draft", path, "draft (given)")
-        return self._fit(node, class_label(node), self.start, "sft")
+        return self.fit(node, self.start, "sft", label=class_label(node))
 
     @cached_property
     def head(self) -> Artifact:
@@ -94,7 +104,7 @@ class Learning:
         trained for the draft and the start."""
         path, node = self._config["decoding"]["head"], self._config["head"]
         if path is None:
-            return self._fit(node, class_label(node), self.start, "sft")
+            return self.fit(node, self.start, "sft", label=class_label(node))
         run, files = "farm.stages.speculation:given_head", {"path": Path(path).resolve()}
         return self._ensure(Step("head", run, {}, {}, 0, "acceptance head (given)", files=files))
 
@@ -170,8 +180,7 @@ class Learning:
 
     @property
     def _needs(self) -> frozenset[Need]:
-        needs: frozenset[Need] = target_class(self._config["method"]["_target_"]).needs
-        return needs
+        return needs_of(self._config["method"])
 
     @property
     def needs_reward(self) -> bool:
@@ -193,13 +202,19 @@ class Learning:
         before it begins."""
         return "judgments" in self._needs or self.learns_reward
 
-    @cached_property
+    @property
     def policy(self) -> Artifact:
-        """What the method learned. Where the start has learned from the demonstrations of the
-        split `sft`, it goes on with those of `preference`."""
+        """What the method learned."""
+        return last(self.links)
+
+    @cached_property
+    def links(self) -> dict[str, Artifact]:
+        """The policies that the method's links learned, by name; the last one is the method's.
+        Where the start has learned from the demonstrations of the split `sft`, they go on with
+        those of `preference`."""
         splits: dict[str, SplitName] = {"sft": "preference", "instruct": "sft"}
         split = splits[self._settings.start]
-        return self._fit(self._config["method"], self.method_label, self.start, split)
+        return self._fit_links(self._config["method"], self.start, split)
 
     @property
     def method_label(self) -> str:
@@ -217,13 +232,39 @@ class Learning:
         of_start = self._config["start_tuning"] if learner is self._config["sft"] else None
         return {"tuning": of_start or self._config["tuning"], "decoding": self._training_decoding}
 
-    def _fit(
-        self, learner: Node, label: str, start: Artifact, demonstrations: SplitName
+    def _fit_links(
+        self, learner: Node, start: Artifact, demonstrations: SplitName
+    ) -> dict[str, Artifact]:
+        known = {START: start, PREVIOUS: start}
+        learned = {}
+        for name, link in links_of(learner).items():
+            policies = [self._named(policy, known) for policy in link.get("policies", ())]
+            learned[name] = self.fit(
+                link, known[PREVIOUS], demonstrations, policies, label=name, of=learner
+            )
+            known |= {name: learned[name], PREVIOUS: learned[name]}
+        return learned
+
+    def _named(self, policy: str, known: Mapping[str, Artifact]) -> Artifact:
+        """One of those that are known, or a directory or hub name."""
+        return known[policy] if policy in known else self._given("policies", policy, policy)
+
+    def fit(
+        self,
+        learner: Node,
+        start: Artifact,
+        demonstrations: SplitName,
+        policies: Sequence[Artifact] = (),
+        *,
+        label: str,
+        of: Node | None = None,
     ) -> Artifact:
-        cls = target_class(learner["_target_"])
-        needs = cls.needs
-        config = {"learner": learner, **self._training_nodes(learner)}
-        if issubclass(cls, OnPolicyLearner):
+        """What one learner, which may be a link `of` a chain, makes of a start and of what else it
+        needs. Its key and its seed are the same in whatever chain it stands, so chains share what
+        they begin with."""
+        needs = needs_of(learner)
+        config = {"learner": learner, **self._training_nodes(of or learner)}
+        if issubclass(target_class(learner["_target_"]), OnPolicyLearner):
             config["sampler"] = self._config["sampler"]
         parents = {"start": start, "instructions": self.instructions}
         if "judgments" in needs:
@@ -236,7 +277,8 @@ class Learning:
             parents["draft"] = self.draft
         if "annotator" in needs:
             config["annotator"] = self._config["annotators"]["train"]
-        run, seed = "farm.stages.policy:run", self._seed("policy", label)
+        parents |= {f"{POLICY}{n}": policy for n, policy in enumerate(policies)}
+        run, seed = "farm.stages.policy:run", self._seed("policy", class_label(learner))
         return self._ensure(Step("policy", run, config, parents, seed, label, together=True))
 
     def _sample(
@@ -280,6 +322,6 @@ def source_node(config: Node) -> dict[str, Any]:
     return {k: v for k, v in config["data"].items() if k not in for_measuring}
 
 
-def class_label(node: Node) -> str:
-    """The name of a node's class in small letters."""
-    return str(node["_target_"]).rpartition(".")[2].lower()
+def last(links: Mapping[str, Artifact]) -> Artifact:
+    """Of a chain's policies, the one that it ends with."""
+    return list(links.values())[-1]

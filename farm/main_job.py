@@ -128,7 +128,7 @@ class _Run:
             yield need, getattr(pipeline, need)
         if pipeline.needs_reward:
             yield "reward", pipeline.reward
-        yield pipeline.method_label, pipeline.policy
+        yield from pipeline.links.items()
 
     def _print_example(self, start: Artifact) -> None:
         """One decoded, masked training example, so that a wrong prompt format shows at once."""

@@ -7,7 +7,7 @@ transformers, trl and ray inside functions, so that a mistyped key is answered i
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -101,11 +101,24 @@ class Scorer(Protocol):
 class Learner(Protocol):
     """How a policy learns."""
 
-    needs: ClassVar[frozenset[Need]]
+    @property
+    def needs(self) -> frozenset[Need]:
+        """What it learns from. Who needs `policies` has a key `policies` that names them."""
+        ...
 
     def fit(self, start: PolicyRef, inputs: Inputs, context: "Context") -> PolicyRef:
         """The learned policy, saved below `context.work`. Continues from what an interrupted
         call left there."""
+        ...
+
+
+@runtime_checkable
+class Chained(Protocol):
+    """A learner that is several, one after the other: the pipeline makes each an artefact."""
+
+    @property
+    def links(self) -> Mapping[str, Learner]:
+        """By name, the first one first."""
         ...
 
 

@@ -20,18 +20,20 @@ class Spending:
 
     def __init__(self, pipeline: "Pipeline") -> None:
         self._pipeline = pipeline
-        self._metrics = training_metrics(pipeline.policy.path)
+        *self._before, self._last = [training_metrics(a.path) for a in pipeline.links.values()]
 
     def judgments(self, step: int | None = None) -> int:
-        """Used up to a step of the learner, None: to its end. Those that were there before it
-        began, and those that it asked for (its metric `judgments`, of all so far)."""
-        return int(self._offline["labels"] + self._online(step)["judgments"])
+        """Used up to a step of the last link, None: to its end. Those that were there before it
+        began, and those that it or an earlier link asked for (their metric `judgments`, of all so
+        far)."""
+        asked = sum(line["judgments"] for line in self._online(step))
+        return int(self._offline["labels"] + asked)
 
     def cost_usd(self, step: int | None = None) -> float | None:
         """What these judgments are priced at (the metric `cost_usd`, of all so far, which is not
         logged where a price is not known); None where it is not known."""
-        offline, online = self._offline["cost_usd"], self._online(step).get("cost_usd")
-        return None if offline is None or online is None else float(offline + online)
+        costs = [self._offline["cost_usd"], *(line.get("cost_usd") for line in self._online(step))]
+        return None if None in costs else float(sum(costs))
 
     @cached_property
     def _offline(self) -> Mapping[str, Any]:
@@ -40,21 +42,22 @@ class Spending:
         results: dict[str, Any] = self._pipeline.judgments.manifest["results"]
         return results
 
-    def _online(self, step: int | None) -> Mapping[str, Any]:
-        asked = [
-            line
-            for line in self._metrics
-            if "judgments" in line and (step is None or line["step"] <= step)
-        ]
-        return asked[-1] if asked else {"judgments": 0, "cost_usd": 0.0}
+    def _online(self, step: int | None) -> list[Mapping[str, Any]]:
+        """What each link that asked for judgments has said of them last."""
+        until = [line for line in self._last if step is None or line["step"] <= step]
+        asked = [[line for line in m if "judgments" in line] for m in (*self._before, until)]
+        return [lines[-1] for lines in asked if lines]
 
     @property
     def prompts(self) -> int:
         """Different instructions that were labelled, demonstrated or answered in training (the
-        learner's metric `prompts`, of all so far). Demonstrations of labelled instructions count
-        once more."""
-        answered = max((line.get("prompts", 0) for line in self._metrics), default=0)
-        return self._labelled + self._demonstrated + int(answered)
+        learners' metric `prompts`, of all so far). What several links have seen, and
+        demonstrations of labelled instructions, count once more."""
+        answered = [
+            max((line.get("prompts", 0) for line in metrics), default=0)
+            for metrics in (*self._before, self._last)
+        ]
+        return self._labelled + self._demonstrated + int(sum(answered))
 
     @property
     def _labelled(self) -> int:
@@ -67,9 +70,10 @@ class Spending:
 
     @property
     def _demonstrated(self) -> int:
-        split = self._pipeline.policy.manifest["config"].get("demonstrations")
-        rows = load_split(self._pipeline.instructions.path, split) if split else []
-        return len({row.id for row in rows if row.demonstration is not None})
+        configs = [a.manifest["config"] for a in self._pipeline.links.values()]
+        splits = [config["demonstrations"] for config in configs if "demonstrations" in config]
+        rows = [load_split(self._pipeline.instructions.path, split) for split in splits]
+        return sum(len({r.id for r in of if r.demonstration is not None}) for of in rows)
 
     @property
     def flops(self) -> float:
@@ -83,7 +87,7 @@ class Spending:
         return self._trained("wall_s")
 
     def _trained(self, name: str) -> float:
-        learned = [self._pipeline.policy]
+        learned = list(self._pipeline.links.values())
         if self._pipeline.learns_reward:
             learned.append(self._pipeline.reward)
         return float(sum(a.manifest["results"].get(name, math.nan) for a in learned))

@@ -208,5 +208,6 @@ class Inputs:
     annotator: "Annotator | None" = None
     text: Sequence[str] | None = None
     policies: Sequence[PolicyRef] | None = None
+    """Those that the learner's key `policies` names, in its order."""
     draft: PolicyRef | None = None
     """A small policy with the start's tokens, for speculative sampling."""

@@ -41,6 +41,8 @@ class SFT(OfflineLearner):
     learning_rate: float = 2e-3
     epochs: float | None = 3.6
     batch_size: int = 64
+    categories: Sequence[str] | None = None
+    """Of the instructions whose demonstrations are learned; None: all."""
     checkpoint_every: int | None = None
     """Steps between policies that are evaluated; None: only the last."""
 
@@ -106,17 +108,28 @@ class SFT(OfflineLearner):
     def _examples(self, tokenizer: Any, demonstrations: Sequence[Instruction]) -> "list[Example]":
         from farm.models import chat
 
-        answered = [(i.messages, i.demonstration) for i in demonstrations if i.demonstration]
+        answered = [
+            (i.messages, i.demonstration)
+            for i in demonstrations
+            if i.demonstration and (self.categories is None or i.category in self.categories)
+        ]
         if not answered:
-            raise DataError(
-                "no instruction has a demonstration: supervised fine-tuning needs some."
-            )
+            raise DataError(self._nothing_to_learn(demonstrations))
         return chat.examples(
             tokenizer,
             [messages for messages, _ in answered],
             [text for _, text in answered],
             max_prompt_tokens=self.max_prompt_tokens,
             max_new_tokens=self.max_new_tokens,
+        )
+
+    def _nothing_to_learn(self, demonstrations: Sequence[Instruction]) -> str:
+        if self.categories is None or not demonstrations:
+            return "no instruction has a demonstration: supervised fine-tuning needs some."
+        there = sorted({str(i.category) for i in demonstrations})
+        return (
+            f"no instruction of the categories {', '.join(self.categories)} has a demonstration. "
+            f"There are {', '.join(there)}."
         )
 
     def _trainer(

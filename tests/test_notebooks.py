@@ -8,6 +8,7 @@ import fake_stability
 import fake_tunings
 import nbformat
 import pytest
+from fake_merging import write_merging
 from fake_runs import write_run
 from fake_speculation import measured, study
 from nbclient import NotebookClient
@@ -29,6 +30,7 @@ def runs_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_run(folder / f"{method}-{seed}", method=method, seed=seed)
     write_run(folder / "ppo-1-weak", method="ppo", seed=1, kl=0.02)
     write_run(folder / "ppo-0-real-text", method="ppo", seed=0, name="ppo", has_gold=False)
+    write_merging(folder / "studies" / "merging")
     studies = {
         "isheep": self_training_tables(fake_self_training.measured(), fake_self_training.BASELINE),
         "stability_gap": stability_tables(fake_stability.measured(), fake_stability.BASELINE),

@@ -35,8 +35,10 @@ class Made:
         self.of[name] = Artifact(name, name, path)
         return path
 
-    def policy(self, metrics: Sequence[Mapping[str, float]] = (), **config: Any) -> None:
-        path = self.artifact("policy", {"flops": 7, "wall_s": 2.0}, config=config)
+    def policy(
+        self, metrics: Sequence[Mapping[str, float]] = (), name: str = "policy", **config: Any
+    ) -> None:
+        path = self.artifact(name, {"flops": 7, "wall_s": 2.0}, config=config)
         lines = (json.dumps(line) + "\n" for line in metrics)
         (path / "metrics.jsonl").write_text("".join(lines))
 
@@ -48,8 +50,12 @@ class Made:
         )
 
     def spending(self) -> Spending:
+        links = {name: made for name, made in self.of.items() if name.startswith("policy")}
         pipeline: Any = SimpleNamespace(
-            **self.of, uses_judgments="judgments" in self.of, learns_reward="reward" in self.of
+            **self.of,
+            links=links,
+            uses_judgments="judgments" in self.of,
+            learns_reward="reward" in self.of,
         )
         return Spending(pipeline)
 
@@ -93,6 +99,16 @@ def test_on_top_of_labels(made: Made) -> None:
     found = made.spending()
     assert (found.judgments(1), found.judgments(2), found.cost_usd(2)) == (100, 108, 1.5)
     assert found.prompts == 10
+
+
+def test_all_links_of_a_chain_count(made: Made) -> None:
+    first = {"step": 4, "judgments": 8, "cost_usd": 1.0, "prompts": 8}
+    made.policy([first, {**first, "step": 5, "judgments": 9}], "policy 1")
+    made.policy([{"step": 1, "judgments": 2, "cost_usd": 0.5, "prompts": 3}], "policy 2")
+    found = made.spending()
+    assert [found.judgments(step) for step in (0, 1, None)] == [9, 11, 11]
+    assert (found.cost_usd(0), found.cost_usd()) == (1.0, 1.5)
+    assert (found.prompts, found.flops, found.wall_s) == (11, 14, 4.0)
 
 
 def test_an_unknown_price_stays_unknown(made: Made) -> None:

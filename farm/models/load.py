@@ -74,8 +74,9 @@ def load_policy(
     from transformers import AutoModelForCausalLM
 
     tokenizer = load_tokenizer(path)
-    model = _load(AutoModelForCausalLM, path, dtype, pad_token_id=tokenizer.pad_token_id)
+    model = _load(AutoModelForCausalLM, path, dtype)
     cover(model, len(tokenizer))
+    _declare_pad(model, tokenizer)
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.generation_config.eos_token_id = list(stop_ids(tokenizer))
     return allow_packing(model.to(device or best_device()).eval())
@@ -109,10 +110,14 @@ def load_reward_model(
     sizes = {"num_labels": outputs} if _needs_new_head(path, outputs) else {}
     model = _load(AutoModelForSequenceClassification, path, dtype, **sizes)
     cover(model, len(tokenizer))
-    # Not before: an embedding layer refuses the id of a pad token that it does not cover yet.
+    _declare_pad(model, tokenizer)
+    return allow_packing(model.to(device or best_device()).eval())
+
+
+def _declare_pad(model: Any, tokenizer: Any) -> None:
+    """In the configs of a model that covers it: before, Llama's embedding layer refuses the id."""
     for config in (model.config, model.config.get_text_config()):
         config.pad_token_id = tokenizer.pad_token_id
-    return allow_packing(model.to(device or best_device()).eval())
 
 
 def _needs_new_head(path: str | Path, outputs: int | None) -> bool:

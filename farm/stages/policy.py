@@ -19,6 +19,9 @@ from farm.types import Inputs, Instruction, LabeledPair, Need, PolicyRef
 
 STAGE_VERSION = 1  # see farm.builder.Step
 
+POLICY = "policy "
+"""Begins the names of parents that a learner names; their number, from 0, ends them."""
+
 
 def run(job: Job) -> dict[str, Any]:
     """Fit the learner on what it needs and nothing else."""
@@ -46,6 +49,7 @@ def _inputs(needs: frozenset[Need], job: Job) -> Inputs:
         "annotator": _annotator,
         "text": _text,
         "draft": _draft,
+        "policies": _policies,
     }
     return Inputs(**{need: load[need](job) for need in needs})  # type: ignore[arg-type]
 
@@ -78,6 +82,15 @@ def _text(job: Job) -> list[str]:
 
 def _draft(job: Job) -> PolicyRef:
     return policy_ref(job.parents["draft"], job.config["decoding"])
+
+
+def _policies(job: Job) -> list[PolicyRef]:
+    """In the order in which the learner names them."""
+    numbered = [name for name in job.parents if name.startswith(POLICY)]
+    return [
+        policy_ref(job.parents[f"{POLICY}{number}"], job.config["decoding"])
+        for number in range(len(numbered))
+    ]
 
 
 def training_metrics(folder: Path) -> list[dict[str, Any]]:

@@ -29,6 +29,16 @@ def over_seeds(
     return found
 
 
+def p_values(per_seed: "pd.DataFrame", by: Sequence[str], figure: str) -> list[float]:
+    """Two-sided, by Student's t, that a figure's mean over seeds is 0; in the order of
+    `over_seeds`, NaN with one seed."""
+    errors = per_seed.groupby(list(by), sort=False)[figure].agg(["mean", "sem", "count"])
+    return [
+        Student(mean, error, seeds - 1).p_value
+        for mean, error, seeds in errors.itertuples(index=False)
+    ]
+
+
 def differences(
     per_seed: "pd.DataFrame", baseline: str, by: Sequence[str], figures: Sequence[str]
 ) -> "pd.DataFrame":
@@ -41,11 +51,7 @@ def differences(
         ["seed", "variant", *by], var_name="figure", value_name="difference"
     )
     found = over_seeds(gains, of, ["difference"])
-    errors = gains.groupby(of, sort=False)["difference"].agg(["mean", "sem", "count"])
-    found["p_value"] = [
-        Student(mean, error, seeds - 1).p_value
-        for mean, error, seeds in errors.itertuples(index=False)
-    ]
+    found["p_value"] = p_values(gains, of, "difference")
     families = found.groupby([*by, "figure"])["p_value"]
     return found.assign(adjusted=families.transform(lambda p: holm(p.to_numpy(np.float64))))
 

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hydra.conf import HydraConf
-from omegaconf import OmegaConf
 
-from farm.composition import Composer
+from farm.chains import is_chain, needs_of
+from farm.composition import Composer, overrides_of
 from farm.config import Command, checked, plain
 from farm.errors import ConfigError
-from farm.targets import suggest, target_class
+from farm.targets import suggest
 from farm.types import Need
 
 
@@ -17,12 +17,9 @@ class Runs:
     """Composes the configuration of any of a study's runs. `hydra` is that of the study."""
 
     def __init__(self, hydra: HydraConf, command: Command) -> None:
-        # As they were written: what an override refers to may differ from run to run.
-        written: Any = OmegaConf.to_container(OmegaConf.create(hydra.overrides.task), resolve=False)
-        self._overrides = [str(override) for override in written]
-        folders = [s.path for s in hydra.runtime.config_sources if s.provider == "command line"]
+        self._overrides = overrides_of(hydra)
         self._command = command
-        self._composer = Composer(next(iter(folders), None), command.root)
+        self._composer = Composer.of(hydra, command.root)
 
     def methods(
         self,
@@ -31,12 +28,15 @@ class Runs:
         without: frozenset[Need] = frozenset(),
     ) -> list[str]:
         """The choices of the group `method` that are asked for; None: all whose learner needs one
-        of `needs` and none of `without`."""
+        of `needs` and none of `without`, but for chains, whose links take part by themselves."""
         self.check_methods("methods", asked or ())
         if asked is not None:
             return list(asked)
-        found = {choice: self._needs(choice) for choice in self._choices}
-        return [name for name, of in found.items() if of & needs and not of & without]
+        learners = {
+            choice: self.compose((f"method={choice}",))["method"] for choice in self._choices
+        }
+        found = {choice: needs_of(node) for choice, node in learners.items() if not is_chain(node)}
+        return [choice for choice, of in found.items() if of & needs and not of & without]
 
     def check_methods(self, key: str, names: Iterable[str]) -> None:
         """Raise ConfigError for a name in `study.KEY` that is no choice of the group `method`."""
@@ -49,11 +49,6 @@ class Runs:
     @property
     def _choices(self) -> list[str]:
         return self._composer.choices("method")
-
-    def _needs(self, choice: str) -> frozenset[Need]:
-        node = self.compose((f"method={choice}",))["method"]
-        needs: frozenset[Need] = target_class(node["_target_"]).needs
-        return needs
 
     def compose(self, overrides: Sequence[str]) -> Mapping[str, Any]:
         """The configuration with these overrides behind the study's own, checked."""

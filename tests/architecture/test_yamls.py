@@ -25,8 +25,11 @@ GIVEN = {
     "reward.function": "math:dist",
     "study.annotators": "[barnyard,barnyard_human]",
     "study.baseline": "one",
+    "study.domains": "{one: [sort], other: [add]}",
     "study.human": "barnyard_human",
     "study.rules": "{one: {overrides: [], key: decoding.temperature, values: [1.0]}}",
+    "study.merges": "{mean: ['method=merge']}",
+    "study.parents": "{one: [], other: []}",
     "study.seeds": "[1,2]",
     "study.texts": "{_target_: farm.data.texts.TextFile, path: texts.txt}",
     "study.trials": "{}",
@@ -37,10 +40,13 @@ GIVEN = {
 }
 """Values for the keys that yaml files leave to the user."""
 NEEDS_ANOTHER_CHOICE = {
-    # A gold scorer is chosen for data that brings none of its own.
     "data.gold": ["data=files", "data.path=somewhere.jsonl"],
+    "merging": ["method=merge"],
     "reward/questions": ["reward=self_assessment"],
 }
+"""A gold scorer is chosen for data that brings none of its own, a way to merge by who merges."""
+PLACES = {"merging": "merging@method.merge"}
+"""Where a group is chosen that has no place of its own."""
 
 
 def _label(path: Path) -> str:
@@ -74,7 +80,7 @@ def _overrides(path: Path) -> list[str]:
         return [f"{owner.name}={chooser.stem}", *_must_be_given(chooser), *of_choice]
     group = _group(path)
     others = NEEDS_ANOTHER_CHOICE.get(group, [])
-    return [*others, f"{group}={path.stem}", *_must_be_given(path)]
+    return [*others, f"{PLACES.get(group, group)}={path.stem}", *_must_be_given(path)]
 
 
 def _chooser(path: Path) -> Path:

@@ -97,6 +97,7 @@ class SmallBarnyard:
             "text": lambda: [str(row.demonstration) for row in self.splits["sft"]],
             "annotator": lambda: build(self.config["annotators"]["clean"]),
             "draft": lambda: self.draft,
+            "policies": lambda: [self.sft, fit("dpo", self)],
         }
         return Inputs(**{need: makers[need]() for need in needs})
 

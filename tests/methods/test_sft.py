@@ -1,6 +1,7 @@
 """SFT learns to repeat words, on answer tokens only, the same way every time."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -178,3 +179,23 @@ def test_wrong_values_name_their_key(key: str, value: object) -> None:
 def test_no_demonstrations(start: PolicyRef, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="demonstration"):
         learner().fit(start, Inputs(demonstrations=[]), toy.context(tmp_path))
+
+
+def test_only_demonstrations_of_its_categories_are_learned(
+    start: PolicyRef, tmp_path: Path
+) -> None:
+    rows = [
+        replace(row, category=("short" if len(row.messages[0].content.split()) == 2 else "long"))
+        for row in toy.instructions(32)
+    ]
+    short = [row for row in rows if row.category == "short"]
+    assert 0 < len(short) < len(rows)
+    keys = {"epochs": None, "max_steps": 2, "batch_size": 4}
+    some = learner(**keys, categories=["short"])
+    one = some.fit(start, Inputs(demonstrations=rows), toy.context(tmp_path / "some"))
+    two = learner(**keys).fit(start, Inputs(demonstrations=short), toy.context(tmp_path / "all"))
+    assert toy.same_weights(one.path, two.path)
+    with pytest.raises(DataError, match=r"categories tall .* There are long, short"):
+        learner(categories=["tall"]).fit(
+            start, Inputs(demonstrations=rows), toy.context(tmp_path / "none")
+        )
