@@ -307,10 +307,15 @@ def _checked_job(composer: Composer, job: list[str], command: Command) -> DictCo
 
 def _job(task: Task, command: Command, _: DictConfig) -> Outcome:
     """One job of a sweep; what Hydra composed for it lacks what our composer adds."""
-    job = HydraConfig.get()
+    job, known = HydraConfig.get(), HydraConfig.instance().cfg
     print(f"== job {job.job.num}: {' '.join(job.overrides.task)}", file=sys.stderr)
-    composer = Composer.of(job, command.root)
-    return attempt(lambda: task(checked(composer, overrides_of(job), command)))
+
+    def run() -> int:
+        config = checked(Composer.of(job, command.root), overrides_of(job), command)
+        HydraConfig.instance().cfg = known  # composing forgets the job's number
+        return task(config)
+
+    return attempt(run)
 
 
 def _guarded(action: Callable[[], int]) -> int:

@@ -153,6 +153,7 @@ class Shards:
         self._units = units
         for unit in self._units:
             unit.set_gradient_divide_factor(divide_by)
+            unit.set_force_sum_reduction_for_comms(True)  # gloo knows no other
         with torch.no_grad():  # the first pass makes this the root of all units
             self._root(lambda: None)
 

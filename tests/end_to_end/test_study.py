@@ -170,6 +170,7 @@ def test_an_unfair_comparison_does_not_begin(
 
 TUNINGS = (
     "study=tunings",
+    "model.layers=2",
     "method=dpo",
     "study.seeds=[1]",
     "study.baseline=all",
