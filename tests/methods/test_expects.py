@@ -153,7 +153,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> SmallBarnyard:
     return SmallBarnyard(tmp_path_factory.mktemp("barnyard"), configuration("sft"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+MINUTES = {"acceptance_head", "chain", "isheep", "kto", "online_dpo", "online_rloo"}
+"""Those that take longest, for `make test-slow`."""
+
+
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=pytest.mark.slow) if m in MINUTES else m for m in METHODS]
+)
 def test_it_beats_its_start_by_the_stated_margin(method: str, world: SmallBarnyard) -> None:
     node = configuration(method)["method"]
     start = world.start(build(node), node["expects"].get("start"))

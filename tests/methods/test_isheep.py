@@ -111,6 +111,7 @@ def learned(base: PolicyRef, tmp_path_factory: pytest.TempPathFactory) -> tuple[
     return fit(ISheep(**KEYS), base, work), work
 
 
+@pytest.mark.slow
 def test_it_learns_from_what_it_finds_good(
     learned: tuple[PolicyRef, Path], base: PolicyRef, tmp_path: Path
 ) -> None:

@@ -152,6 +152,7 @@ class Assassin:
         raise AssertionError(text)
 
 
+@pytest.mark.slow
 def test_actors_judge_as_one_process_does_though_one_dies(
     path: str, pool: Pool, tmp_path: Path
 ) -> None:
