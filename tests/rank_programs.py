@@ -38,14 +38,18 @@ class HayReward:
         return np.array([float(text.split().count("hay")) for text in completions])
 
 
+def _ppo(start: PolicyRef, context: Context, **keys: Any) -> None:
+    common: dict[str, Any] = {**toy.LIMITS, "learning_rate": 2e-3, **keys}
+    learner = PPO(value=TrunkValue(), kl=FixedKL(0.1), **common)
+    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
+
+
 def ppo(start: PolicyRef, context: Context) -> None:
     """Twenty steps."""
-    limits: dict[str, Any] = {**toy.LIMITS}
-    learner = PPO(
-        **limits, value=TrunkValue(), kl=FixedKL(0.1), steps=20, episodes_per_step=32,
-        minibatch_size=16, epochs=2, learning_rate=2e-3, tokens_per_batch=150,
+    _ppo(
+        start, context, steps=20, episodes_per_step=32, minibatch_size=16, epochs=2,
+        tokens_per_batch=150,
     )  # fmt: skip
-    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
 
 
 def dpo(start: PolicyRef, context: Context) -> None:
@@ -111,12 +115,9 @@ def continued(program: Callable[[PolicyRef, Context], None]) -> Callable[..., No
 
 def short_ppo(start: PolicyRef, context: Context) -> None:
     """A few steps, held to the start inside the model."""
-    limits: dict[str, Any] = {**toy.LIMITS}
-    learner = PPO(
-        **limits, value=TrunkValue(), kl=FixedKL(0.1), steps=7, episodes_per_step=16,
-        minibatch_size=8, epochs=1, learning_rate=2e-3, resume_every=2,
+    _ppo(
+        start, context, steps=7, episodes_per_step=16, minibatch_size=8, epochs=1, resume_every=2
     )  # fmt: skip
-    learner.fit(start, Inputs(instructions=toy.instructions(40), reward=HayReward()), context)
 
 
 def short_dpo(start: PolicyRef, context: Context) -> None:

@@ -12,7 +12,6 @@ from farm.types import PolicyRef
 if TYPE_CHECKING:
     from farm.context import Context
     from farm.generation.moved import Answer, Asked
-    from farm.pool import Pool
 
 
 class Engine(Protocol):
@@ -47,27 +46,40 @@ class OwnDecoder:
         self, model: Any, asked: "Asked", how: Mapping[str, Any], context: "Context"
     ) -> "list[Answer]":
         """As `Engine.answers` says."""
-        from farm.generation.moved import Asked, MovedPolicy, answers
+        from farm.generation.moved import MovedPolicy, answers
 
-        ranks, pool = context.ranks, context.samplers
-        if pool.size:
-            return ranks.once(
-                lambda: pool_answers(
-                    MovedPolicy.of(model, self.path, how).answer, asked, how["batch_size"], pool
-                )
-            )
-        mine = Asked(ranks.share(asked.prompts), ranks.share(asked.row_seeds))
-        return ranks.gather(answers(model, mine, how))
+        return shared_answers(
+            asked,
+            context,
+            lambda mine: answers(model, mine, how),
+            lambda: MovedPolicy.of(model, self.path, how).answer,
+            how["batch_size"],
+        )
 
 
-def pool_answers(
-    answer: "Callable[[Asked], list[Answer]]", asked: "Asked", at_most: int, pool: "Pool"
+Answering = Callable[["Asked"], "list[Answer]"]
+
+
+def shared_answers(
+    asked: "Asked",
+    context: "Context",
+    here: Answering,
+    moved: Callable[[], Answering],
+    at_most: int,
 ) -> "list[Answer]":
-    """The prompts shared out among the pool's actors, at most so many at a time."""
-    from farm.generation.moved import pieces
+    """The prompts shared out among the context's samplers, at most so many at a time to what
+    `moved` makes once; where it has none, among the ranks, each of which asks `here`."""
+    from farm.generation.moved import Asked, pieces
 
-    size = max(1, min(at_most, -(-len(asked.prompts) // pool.size)))
-    return list(chain.from_iterable(pool.map(answer, pieces(asked, size))))
+    ranks, pool = context.ranks, context.samplers
+
+    def by_pool() -> "list[Answer]":
+        size = max(1, min(at_most, -(-len(asked.prompts) // pool.size)))
+        return list(chain.from_iterable(pool.map(moved(), pieces(asked, size))))
+
+    if pool.size:
+        return ranks.once(by_pool)
+    return ranks.gather(here(Asked(ranks.share(asked.prompts), ranks.share(asked.row_seeds))))
 
 
 def own_decoder(start: PolicyRef) -> Engine:

@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from farm.checks import require
-from farm.generation.engines import pool_answers
+from farm.generation.engines import shared_answers
 from farm.generation.sampler import TokenSampler
 from farm.generation.vllm_engine import EngineKeys, VllmEngine, engine_here
 from farm.types import PolicyRef
@@ -68,21 +68,21 @@ class VllmRollouts:
         self, model: Any, asked: "Asked", how: Mapping[str, Any], context: "Context"
     ) -> "list[Answer]":
         """As `farm.generation.engines.Engine.answers` says."""
-        from farm.generation.moved import Asked
 
-        ranks, pool = context.ranks, context.samplers
-        if pool.size:
-            return ranks.once(
-                lambda: pool_answers(
-                    VllmPolicy.of(model, self.keys, how).answer, asked, len(asked.prompts), pool
-                )
-            )
-        mine = Asked(ranks.share(asked.prompts), ranks.share(asked.row_seeds))
-        policy = VllmPolicy.of(model, self.keys, how)
-        try:
-            return ranks.gather(policy.answer(mine))
-        finally:
-            policy.sleep()
+        def here(mine: "Asked") -> "list[Answer]":
+            policy = VllmPolicy.of(model, self.keys, how)
+            try:
+                return policy.answer(mine)
+            finally:
+                policy.sleep()
+
+        return shared_answers(
+            asked,
+            context,
+            here,
+            lambda: VllmPolicy.of(model, self.keys, how).answer,
+            len(asked.prompts),
+        )
 
 
 @dataclass(frozen=True)

@@ -136,6 +136,13 @@ def draw(axes: Axes, curve: pd.DataFrame, series: Series, x: str = "step") -> No
         axes.fill_between(known[x], low, high, color=series.colour, alpha=0.15, linewidth=0)
 
 
+def draw_each(axes: Axes, frame: pd.DataFrame, by: str, column: str, x: str = "step") -> None:
+    """A line of `column` for every value of `by`, in the frame's order."""
+    for place, (name, rows) in enumerate(frame.groupby(by, sort=False)):
+        colour, dashes = SERIES_COLOURS[place % len(SERIES_COLOURS)], DASHES[place % len(DASHES)]
+        draw(axes, rows, Series(column, str(name), colour, dashes), x)
+
+
 def chance_line(axes: Axes) -> None:
     """Where policy and reference are equally good."""
     axes.axhline(50, color=INK, linewidth=0.8)

@@ -18,7 +18,7 @@ from farm.evaluation.comparisons import LEVEL
 from farm.evaluation.reward_figures import LABELS
 from farm.reporting import plots
 from farm.reporting import reward_layouts as words
-from farm.reporting.study_layouts import Layout, side_by_side
+from farm.reporting.study_layouts import Layout, side_by_side, with_p_values
 from farm.reporting.study_sections import (
     INTERVALS,
     Drawn,
@@ -137,12 +137,6 @@ def _differences(tables: Tables) -> pd.DataFrame:
     return side_by_side(of, ["variant"], "of", ["difference", "adjusted"])
 
 
-def _with_p_value(column: Column) -> tuple[Column, Column]:
-    """A difference, whose source is what differs, and its p-value."""
-    p_value = Column("Holm", "p", f"{column.source} adjusted", 3)
-    return column._replace(source=f"{column.source} difference"), p_value
-
-
 _ABOUT_DIFFERENCES = (
     "Seed by seed on the same pairs; means over seeds with 95 % intervals by Student's t, and "
     "p-values adjusted for the number of variants (Holm), each column by itself."
@@ -155,11 +149,9 @@ def accuracy_differences(tables: Tables, baseline: str) -> Layout:
         f"Accuracy less that of {baseline}",
         f"In points of percent. {_ABOUT_DIFFERENCES}",
         _VARIANT,
-        [
-            column
-            for kind in LABELS
-            for column in _with_p_value(Column(kind.capitalize(), "points", f"{kind} accuracy", 1))
-        ],
+        with_p_values(
+            *(Column(kind.capitalize(), "points", f"{kind} accuracy", 1) for kind in LABELS)
+        ),
         _differences(tables),
     )
 
@@ -170,10 +162,10 @@ def other_differences(tables: Tables, baseline: str) -> Layout:
         f"Brier score and length less those of {baseline}",
         f"The Brier score is on noisy labels; lower is better. {_ABOUT_DIFFERENCES}",
         _VARIANT,
-        [
-            *_with_p_value(words.BRIER._replace(source="noisy brier")),
-            *_with_p_value(words.LENGTH._replace(source="clean score_length")),
-        ],
+        with_p_values(
+            words.BRIER._replace(source="noisy brier"),
+            words.LENGTH._replace(source="clean score_length"),
+        ),
         _differences(tables),
     )
 

@@ -10,7 +10,6 @@ from typing import Any
 
 import matplotlib as mpl
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
@@ -177,8 +176,8 @@ def rounds_figure(frame: pd.DataFrame) -> Figure:
     """Accuracy and the precision of what is kept, by round, a line per variant."""
     with mpl.rc_context(plots.STYLE):
         drawn, (accuracy, precision) = plots.panels(2)
-        _lines(accuracy, frame, "variant", "accuracy", "round")
-        _lines(precision, frame, "variant", "precision", "round")
+        plots.draw_each(accuracy, frame, "variant", "accuracy", "round")
+        plots.draw_each(precision, frame, "variant", "precision", "round")
         plots.label(accuracy, "Accuracy (%)", "Round")
         plots.label(precision, "Right among kept (%)", "Round")
         plots.legend(drawn, accuracy)
@@ -189,19 +188,12 @@ def thresholds_figure(frame: pd.DataFrame) -> Figure:
     """Precision and share of what reaches a threshold, a line per assessment."""
     with mpl.rc_context(plots.STYLE):
         drawn, (precision, kept) = plots.panels(2)
-        _lines(precision, frame, "assessment", "precision", "threshold")
-        _lines(kept, frame, "assessment", "kept_share", "threshold")
+        plots.draw_each(precision, frame, "assessment", "precision", "threshold")
+        plots.draw_each(kept, frame, "assessment", "kept_share", "threshold")
         plots.label(precision, "Right among kept (%)", "Threshold")
         plots.label(kept, "Kept (% of tasks)", "Threshold")
         plots.legend(drawn, precision)
     return drawn
-
-
-def _lines(axes: Axes, frame: pd.DataFrame, by: str, column: str, x: str) -> None:
-    for place, (name, rows) in enumerate(frame.groupby(by, sort=False)):
-        colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-        dashes = plots.DASHES[place % len(plots.DASHES)]
-        plots.draw(axes, rows, plots.Series(column, str(name), colour, dashes), x)
 
 
 def summary(tables: Tables, baseline: str) -> Iterator[str]:

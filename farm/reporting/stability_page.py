@@ -11,13 +11,12 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.console import Console
 
 from farm.evaluation.comparisons import LEVEL
 from farm.reporting import plots
-from farm.reporting.study_layouts import Layout, side_by_side
+from farm.reporting.study_layouts import Layout, side_by_side, with_p_values
 from farm.reporting.study_sections import (
     INTERVALS,
     Drawn,
@@ -112,22 +111,18 @@ def differences(tables: Tables, baseline: str, source: str) -> Layout:
     frame = tables["differences"]
     rows = frame[frame["source"] == source]
     wide = side_by_side(rows, ["variant"], "figure", ["difference", "adjusted"])
-    names = (("Depth", "points", "depth", 1), ("Area", "points x steps", "area", 0),
-             ("Best", "points", "best", 1), ("End", "points", "end", 1))  # fmt: skip
     return Layout(
         f"Skill: {source}, less that of {baseline}",
         "Seed by seed from the same start; means over seeds with 95 % intervals by Student's t, "
         "and p-values adjusted for the number of variants (Holm), each column by itself. A gap is "
         "smaller where the difference in depth is above 0 and that in area below.",
         _VARIANT,
-        [
-            column
-            for title, unit, name, decimals in names
-            for column in (
-                Column(title, unit, f"{name} difference", decimals),
-                Column("Holm", "p", f"{name} adjusted", 3),
-            )
-        ],
+        with_p_values(
+            Column("Depth", "points", "depth", 1),
+            Column("Area", "points x steps", "area", 0),
+            Column("Best", "points", "best", 1),
+            Column("End", "points", "end", 1),
+        ),
         wide,
     )
 
@@ -184,9 +179,9 @@ def curves_figure(tables: Tables) -> Figure:
         *of_skills, of_text = drawn.subplots(1, len(shown) + 1, squeeze=False)[0]
         for axes, (title, source) in zip(of_skills, shown, strict=True):
             curves = tables["curves"]
-            _draw_variants(axes, curves[curves["source"] == source], "score")
+            plots.draw_each(axes, curves[curves["source"] == source], "variant", "score")
             plots.label(axes, title)
-        _draw_variants(of_text, tables["readings"], "text_loss")
+        plots.draw_each(of_text, tables["readings"], "variant", "text_loss")
         plots.label(of_text, "Held-out text (nats per token)")
         plots.legend(drawn, of_text)
     return drawn
@@ -214,13 +209,6 @@ def depths_figure(tables: Tables) -> Figure:
         axes.set_xlabel("Lowest score less the first (points)")
         plots.legend(drawn, axes)
     return drawn
-
-
-def _draw_variants(axes: Axes, frame: pd.DataFrame, column: str) -> None:
-    for place, (variant, rows) in enumerate(frame.groupby("variant", sort=False)):
-        colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-        dashes = plots.DASHES[place % len(plots.DASHES)]
-        plots.draw(axes, rows, plots.Series(column, str(variant), colour, dashes))
 
 
 def summary(tables: Tables, baseline: str) -> Iterator[str]:

@@ -72,10 +72,7 @@ def dose_figure(dose_response: pd.DataFrame) -> Figure:
         )
         panels = figure.subplots(1, len(DOSED))
         for axes, (column, title) in zip(panels, DOSED.items(), strict=True):
-            for place, (bias, rows) in enumerate(dose_response.groupby("bias", sort=False)):
-                colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-                dashes = plots.DASHES[place % len(plots.DASHES)]
-                plots.draw(axes, rows, plots.Series(column, str(bias), colour, dashes), "dose")
+            plots.draw_each(axes, dose_response, "bias", column, "dose")
             plots.label(axes, title, "Dose of the bias")
         plots.legend(figure, panels[0])
     return figure

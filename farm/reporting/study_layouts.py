@@ -74,6 +74,19 @@ def side_by_side(
     return order.merge(wide.reset_index(), on=index)
 
 
+def with_p_values(*differing: Column) -> list[Column]:
+    """For each column, whose source is what differs, its difference and the adjusted p-value, as
+    `side_by_side` names them."""
+    return [
+        column
+        for of in differing
+        for column in (
+            of._replace(source=f"{of.source} difference"),
+            Column("Holm", "p", f"{of.source} adjusted", 3),
+        )
+    ]
+
+
 RANK = Column("Rank", "", "rank", 0)
 WIN_RATE = Column("Win rate", "%, ", "win_rate", 1)
 

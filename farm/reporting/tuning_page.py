@@ -15,7 +15,7 @@ from rich.console import Console
 
 from farm.evaluation.comparisons import LEVEL
 from farm.reporting import plots
-from farm.reporting.study_layouts import Layout, side_by_side
+from farm.reporting.study_layouts import Layout, side_by_side, with_p_values
 from farm.reporting.study_sections import (
     INTERVALS,
     Drawn,
@@ -88,21 +88,16 @@ def policies(tables: Tables) -> Layout:
 def differences(tables: Tables, baseline: str) -> Layout:
     """Who learns more or less."""
     wide = side_by_side(tables["differences"], ["variant"], "figure", ["difference", "adjusted"])
-    names = (("Loss", "", "loss", 3), ("Pool", "points", "win_rate", 1),
-             ("Gold", "points", "gold_win_rate", 1))  # fmt: skip
     return Layout(
         f"Less {baseline}",
         "Seed by seed from the same start; means over seeds with 95 % intervals by Student's t, "
         "and p-values adjusted for the number of variants (Holm), each column by itself.",
         _VARIANT,
-        [
-            column
-            for title, unit, name, decimals in names
-            for column in (
-                Column(title, unit, f"{name} difference", decimals),
-                Column("Holm", "p", f"{name} adjusted", 3),
-            )
-        ],
+        with_p_values(
+            Column("Loss", "", "loss", 3),
+            Column("Pool", "points", "win_rate", 1),
+            Column("Gold", "points", "gold_win_rate", 1),
+        ),
         wide,
     )
 
@@ -139,10 +134,7 @@ def losses_figure(tables: Tables) -> Figure:
         size = (1.6 * plots.WIDTH_IN, 1.5 * plots.HEIGHT_IN)
         drawn = Figure(figsize=size, layout="constrained")
         axes = drawn.subplots()
-        for place, (variant, rows) in enumerate(tables["losses"].groupby("variant", sort=False)):
-            colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-            dashes = plots.DASHES[place % len(plots.DASHES)]
-            plots.draw(axes, rows, plots.Series("loss", str(variant), colour, dashes))
+        plots.draw_each(axes, tables["losses"], "variant", "loss")
         plots.label(axes, "Training loss")
         plots.legend(drawn, axes)
     return drawn

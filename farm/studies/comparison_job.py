@@ -103,20 +103,21 @@ def _report(compared: Compared, workshop: Workshop) -> None:
 
 def preview(study: ComparisonStudy, workshop: Workshop) -> None:
     """Print what would be built, up to the learned policies."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     trials = _checked_trials(study, workshop, planner)
-    console.message("Planned stages, up to the learned policies (dry_run=true):")
-    for seed in study.tuning_seeds:
-        for trial in trials.all:
-            _ = trials.cell(seed, trial).pipeline.policy
-    best = _known_winners(study, workshop)
-    if best is None:
-        console.message("Until all trials are there, the first of each method stands for the best:")
-        best = dict.fromkeys(trials.by_method, 1)
-    for seed in study.seeds:
-        for method, number in best.items():
-            _ = trials.cell(seed, trials.by_method[method][number - 1]).pipeline.policy
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner, "Planned stages, up to the learned policies"):
+        for seed in study.tuning_seeds:
+            for trial in trials.all:
+                _ = trials.cell(seed, trial).pipeline.policy
+        best = _known_winners(study, workshop)
+        if best is None:
+            workshop.console.message(
+                "Until all trials are there, the first of each method stands for the best:"
+            )
+            best = dict.fromkeys(trials.by_method, 1)
+        for seed in study.seeds:
+            for method, number in best.items():
+                _ = trials.cell(seed, trials.by_method[method][number - 1]).pipeline.policy
 
 
 def _known_winners(study: ComparisonStudy, workshop: Workshop) -> dict[str, int] | None:

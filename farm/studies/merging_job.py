@@ -164,9 +164,8 @@ def _report(measured: Measured, study: MergingStudy, workshop: Workshop) -> None
 
 def preview(study: MergingStudy, workshop: Workshop) -> None:
     """Print what would be built."""
-    planner, console = workshop.planner(), workshop.console
-    console.message("Planned stages (dry_run=true):")
-    for _, family in _families(study, workshop, planner, console.message):
-        for _, name, policy in family.policies():
-            _ = family.answers(name, policy)
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    planner = workshop.planner()
+    with workshop.planned(planner):
+        for _, family in _families(study, workshop, planner, workshop.console.message):
+            for _, name, policy in family.policies():
+                _ = family.answers(name, policy)

@@ -38,14 +38,13 @@ def _report(measured: Measured, study: RankingStudy, workshop: Workshop) -> None
 
 def preview(study: RankingStudy, workshop: Workshop) -> None:
     """Print what would be built, up to the learned policies."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     grid = _checked_grid(study, workshop, planner)
-    console.message("Planned stages, up to the learned policies (dry_run=true):")
-    for seed in study.seeds:
-        for annotators in study.annotators:
-            for method in grid.methods:
-                _ = grid.pipeline(seed, annotators, method).policy
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner, "Planned stages, up to the learned policies"):
+        for seed in study.seeds:
+            for annotators in study.annotators:
+                for method in grid.methods:
+                    _ = grid.pipeline(seed, annotators, method).policy
 
 
 def plan(study: RankingStudy, workshop: Workshop) -> None:

@@ -44,29 +44,27 @@ def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> 
 
 
 def _variants(study: RewardModelStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
-    return Variants(study.variants, workshop.runs, executor, _cell, workshop.console.message)
+    return Variants(study, workshop, executor, _cell)
 
 
 def carry_out(study: RewardModelStudy, workshop: Workshop) -> None:
     """Train, measure, and write the report."""
     with workshop.builder() as builder:
-        measured = measure(_variants(study, workshop, builder), study)
+        measured = measure(_variants(study, workshop, builder))
     _report(measured, study, workshop)
 
 
-def measure(variants: Variants[Cell], study: RewardModelStudy) -> Measured:
+def measure(variants: Variants[Cell]) -> Measured:
     """Every variant on every seed; headline categories alone."""
     import pandas as pd
 
     figures, costs = [], []
-    for seed in study.seeds:
-        for name in study.variants:
-            cell = variants.cell(seed, name)
-            # Intervals are over seeds, so that one bootstrap sample of instructions is enough.
-            found = label_figures(cell.quality.headline(), replicates=1)
-            found = found[["labels", "pairs", *FIGURES]]
-            figures.append(found.assign(seed=seed, variant=name))
-            costs.append({"seed": seed, "variant": name, **_cost(cell)})
+    for seed, name, cell in variants.cells():
+        # Intervals are over seeds, so that one bootstrap sample of instructions is enough.
+        found = label_figures(cell.quality.headline(), replicates=1)
+        found = found[["labels", "pairs", *FIGURES]]
+        figures.append(found.assign(seed=seed, variant=name))
+        costs.append({"seed": seed, "variant": name, **_cost(cell)})
     return Measured(pd.concat(figures, ignore_index=True), pd.DataFrame(costs))
 
 
@@ -89,10 +87,8 @@ def _report(measured: Measured, study: RewardModelStudy, workshop: Workshop) -> 
 
 def preview(study: RewardModelStudy, workshop: Workshop) -> None:
     """Print what would be built."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     variants = _variants(study, workshop, planner)
-    console.message("Planned stages (dry_run=true):")
-    for seed in study.seeds:
-        for name in study.variants:
-            _ = variants.cell(seed, name).quality.items
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner):
+        for _, _, cell in variants.cells():
+            _ = cell.quality.items

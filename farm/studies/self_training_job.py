@@ -106,29 +106,27 @@ def _variants(study: SelfTrainingStudy, workshop: Workshop, executor: Executor) 
         for name, overrides in study.assessments.items()
     }
     make = partial(Cell, assessments)
-    return Variants(study.variants, workshop.runs, executor, make, workshop.console.message)
+    return Variants(study, workshop, executor, make)
 
 
 def carry_out(study: SelfTrainingStudy, workshop: Workshop) -> None:
     """Train, verify, and write the report."""
     with workshop.builder() as builder:
-        measured = measure(_variants(study, workshop, builder), study)
+        measured = measure(_variants(study, workshop, builder))
     _report(measured, study, workshop)
 
 
-def measure(variants: Variants[Cell], study: SelfTrainingStudy) -> Measured:
+def measure(variants: Variants[Cell]) -> Measured:
     """Every variant on every seed."""
     import pandas as pd
 
     candidates, answers, costs = [], [], []
-    for seed in study.seeds:
-        for name in study.variants:
-            cell = variants.cell(seed, name)
-            candidates.append(cell.frame("candidates").assign(seed=seed, variant=name))
-            answers.append(cell.frame("answers").assign(seed=seed, variant=name))
-            trained = cell.pipeline.policy.manifest["results"]
-            cost = {"flops": trained["flops"], "wall_s": trained["wall_s"]}
-            costs.append({"seed": seed, "variant": name, **cost})
+    for seed, name, cell in variants.cells():
+        candidates.append(cell.frame("candidates").assign(seed=seed, variant=name))
+        answers.append(cell.frame("answers").assign(seed=seed, variant=name))
+        trained = cell.pipeline.policy.manifest["results"]
+        cost = {"flops": trained["flops"], "wall_s": trained["wall_s"]}
+        costs.append({"seed": seed, "variant": name, **cost})
     return Measured(
         pd.concat(candidates, ignore_index=True),
         pd.concat(answers, ignore_index=True),
@@ -149,10 +147,8 @@ def _report(measured: Measured, study: SelfTrainingStudy, workshop: Workshop) ->
 
 def preview(study: SelfTrainingStudy, workshop: Workshop) -> None:
     """Print what would be built, up to the learned policies."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     variants = _variants(study, workshop, planner)
-    console.message("Planned stages, up to the learned policies (dry_run=true):")
-    for seed in study.seeds:
-        for name in study.variants:
-            _ = variants.cell(seed, name).pipeline.policy
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner, "Planned stages, up to the learned policies"):
+        for _, _, cell in variants.cells():
+            _ = cell.pipeline.policy

@@ -5,33 +5,23 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.protocols import Scorer
-from farm.studies.settings import check_seeds, check_variants
+from farm.studies.variant_study import VariantStudy
 
 if TYPE_CHECKING:
     from farm.studies.workshop import Workshop
 
 
 @dataclass(frozen=True, kw_only=True)
-class SelfTrainingStudy:
+class SelfTrainingStudy(VariantStudy):
     """All variants of a seed begin from one start policy, and so from the same tasks and answers in
     their first round. What is kept and what each round's policy answers to `evaluation` is checked
     by a verifier that no learner knows. Raises ConfigError for values that make no sense."""
 
-    seeds: Sequence[int]
-    """Of the runs; each trains everything anew."""
-    variants: Mapping[str, Sequence[str]]
-    """By name, the overrides of a run that make it."""
-    baseline: str
-    """The variant that all others are held against: the paper's."""
     assessments: Mapping[str, Sequence[str]]
     """By name, the overrides of a run that make its `reward` another one, which scores the
     baseline's first round: no policy learns from it."""
     verifier: Scorer
     """1 for a right answer, 0 for a wrong one."""
-
-    def __post_init__(self) -> None:
-        check_seeds("seeds", self.seeds)
-        check_variants(self.variants, self.baseline)
 
     def run(self, workshop: "Workshop") -> None:
         """Say what would be built, or train, verify and report."""

@@ -1,12 +1,11 @@
 """What a study is, and the typed form of its configuration."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from farm.errors import ConfigError
 from farm.settings import Configuration
-from farm.targets import suggest
 
 if TYPE_CHECKING:
     from farm.studies.workshop import Workshop
@@ -33,15 +32,3 @@ def check_seeds(key: str, seeds: Sequence[int]) -> None:
     """Raise ConfigError unless these are different seeds, at least one."""
     if not seeds or len(set(seeds)) < len(seeds):
         raise ConfigError(f"study.{key}={list(seeds)}: give different seeds, at least one.")
-
-
-def check_variants(variants: Mapping[str, Sequence[str]], baseline: str) -> None:
-    """Raise ConfigError unless these are two different variants or more, `baseline` among them."""
-    if len(variants) < 2:
-        raise ConfigError("study.variants: give two or more, to be compared.")
-    if len({tuple(overrides) for overrides in variants.values()}) < len(variants):
-        raise ConfigError("study.variants: two of them are the same, but for their names.")
-    if baseline not in variants:
-        raise ConfigError(
-            f"study.baseline: {baseline} is none of study.variants. {suggest(baseline, variants)}"
-        )

@@ -109,9 +109,8 @@ def _report(measured: Measured, study: SpeculationStudy, workshop: Workshop) -> 
 
 def preview(study: SpeculationStudy, workshop: Workshop) -> None:
     """Print what would be built."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     rules = _rules(study, workshop)
-    console.message("Planned stages (dry_run=true):")
-    for _ in _parts(study, rules, planner):
-        pass
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner):
+        for _ in _parts(study, rules, planner):
+            pass

@@ -83,35 +83,31 @@ def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> 
 
 
 def _variants(study: StabilityStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
-    return Variants(study.variants, workshop.runs, executor, _cell, workshop.console.message)
+    return Variants(study, workshop, executor, _cell)
 
 
 def carry_out(study: StabilityStudy, workshop: Workshop) -> None:
     """Train, measure, and write the report."""
     with workshop.builder() as builder:
-        measured = measure(_variants(study, workshop, builder), study)
+        measured = measure(_variants(study, workshop, builder))
     _report(measured, study, workshop)
 
 
-def measure(variants: Variants[Cell], study: StabilityStudy) -> Measured:
+def measure(variants: Variants[Cell]) -> Measured:
     """Every variant on every seed."""
     import pandas as pd
 
     skills, readings, costs = [], [], []
-    for seed in study.seeds:
-        for name in study.variants:
-            cell = variants.cell(seed, name)
-            items = pd.read_parquet(cell.skills.path / "items.parquet")
-            scores = items.groupby(["step", "source"])["score"].agg(
-                score="mean", instructions="size"
-            )
-            skills.append(scores.reset_index().assign(seed=seed, variant=name))
-            readings.append(
-                pd.read_parquet(cell.skills.path / "steps.parquet").assign(seed=seed, variant=name)
-            )
-            trained = cell.pipeline.policy.manifest["results"]
-            spent = {figure: trained[figure] for figure in ("flops", "wall_s")}
-            costs.append({"seed": seed, "variant": name, **spent})
+    for seed, name, cell in variants.cells():
+        items = pd.read_parquet(cell.skills.path / "items.parquet")
+        scores = items.groupby(["step", "source"])["score"].agg(score="mean", instructions="size")
+        skills.append(scores.reset_index().assign(seed=seed, variant=name))
+        readings.append(
+            pd.read_parquet(cell.skills.path / "steps.parquet").assign(seed=seed, variant=name)
+        )
+        trained = cell.pipeline.policy.manifest["results"]
+        spent = {figure: trained[figure] for figure in ("flops", "wall_s")}
+        costs.append({"seed": seed, "variant": name, **spent})
     return Measured(
         pd.concat(skills, ignore_index=True),
         pd.concat(readings, ignore_index=True),
@@ -132,10 +128,8 @@ def _report(measured: Measured, study: StabilityStudy, workshop: Workshop) -> No
 
 def preview(study: StabilityStudy, workshop: Workshop) -> None:
     """Print what would be built, up to the learned policies."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     variants = _variants(study, workshop, planner)
-    console.message("Planned stages, up to the learned policies (dry_run=true):")
-    for seed in study.seeds:
-        for name in study.variants:
-            _ = variants.cell(seed, name).pipeline.policy
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner, "Planned stages, up to the learned policies"):
+        for _, _, cell in variants.cells():
+            _ = cell.pipeline.policy

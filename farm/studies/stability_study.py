@@ -1,29 +1,22 @@
 """Does a skill fall first when a policy reads on in a new domain, and which strategy spares it?"""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.checks import require_at_least
 from farm.protocols import TextSource
-from farm.studies.settings import check_seeds, check_variants
+from farm.studies.variant_study import VariantStudy
 
 if TYPE_CHECKING:
     from farm.studies.workshop import Workshop
 
 
 @dataclass(frozen=True, kw_only=True)
-class StabilityStudy:
+class StabilityStudy(VariantStudy):
     """All variants of a seed begin from one start policy; each is measured at step 0 and at every
     checkpoint, by the scorer `data.gold` on `validation`, apart for each source of instructions.
     Raises ConfigError for values that make no sense."""
 
-    seeds: Sequence[int]
-    """Of the runs; each trains everything anew."""
-    variants: Mapping[str, Sequence[str]]
-    """By name, the overrides of a run that make it."""
-    baseline: str
-    """The variant that all others are held against."""
     texts: TextSource
     """Held-out raw text of the new domain."""
     temperature: float
@@ -32,8 +25,7 @@ class StabilityStudy:
     """How many of a model's blocks count as its bottom and as its top."""
 
     def __post_init__(self) -> None:
-        check_seeds("seeds", self.seeds)
-        check_variants(self.variants, self.baseline)
+        super().__post_init__()
         require_at_least("study.temperature", self.temperature, 0)
         require_at_least("study.blocks", self.blocks, 1)
 

@@ -47,34 +47,33 @@ def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> 
 
 
 def _variants(study: TuningStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
-    return Variants(study.variants, workshop.runs, executor, _cell, workshop.console.message)
+    return Variants(study, workshop, executor, _cell)
 
 
 def carry_out(study: TuningStudy, workshop: Workshop) -> None:
     """Train, measure, and write the report."""
     with workshop.builder() as builder:
-        measured = measure(_variants(study, workshop, builder), study)
+        measured = measure(_variants(study, workshop, builder))
     _report(measured, study, workshop)
 
 
-def measure(variants: Variants[Cell], study: TuningStudy) -> Measured:
+def measure(variants: Variants[Cell]) -> Measured:
     """Every variant on every seed."""
     import pandas as pd
 
     losses, policies, costs = [], [], []
-    for seed in study.seeds:
-        for name in study.variants:
-            cell, of = variants.cell(seed, name), {"seed": seed, "variant": name}
-            policy = cell.pipeline.policy
-            steps = [{**of, "step": m["step"], "loss": m["loss"]}
-                     for m in training_metrics(policy.path)]  # fmt: skip
-            losses += steps
-            last = cell.measurement.curve().rows.iloc[-1]
-            figures = {name: last[name] for name in ("win_rate", "gold_win_rate", "kl_to_start")}
-            ending = [step["loss"] for step in steps[-_LAST_STEPS:]]
-            policies.append({**of, "loss": sum(ending) / len(ending), **figures})
-            trained = policy.manifest["results"]
-            costs.append({**of, **{key: trained[key] for key in ("flops", "wall_s", *BYTES)}})
+    for seed, name, cell in variants.cells():
+        of = {"seed": seed, "variant": name}
+        policy = cell.pipeline.policy
+        steps = [{**of, "step": m["step"], "loss": m["loss"]}
+                 for m in training_metrics(policy.path)]  # fmt: skip
+        losses += steps
+        last = cell.measurement.curve().rows.iloc[-1]
+        figures = {name: last[name] for name in ("win_rate", "gold_win_rate", "kl_to_start")}
+        ending = [step["loss"] for step in steps[-_LAST_STEPS:]]
+        policies.append({**of, "loss": sum(ending) / len(ending), **figures})
+        trained = policy.manifest["results"]
+        costs.append({**of, **{key: trained[key] for key in ("flops", "wall_s", *BYTES)}})
     return Measured(*map(pd.DataFrame, (losses, policies, costs)))
 
 
@@ -91,10 +90,8 @@ def _report(measured: Measured, study: TuningStudy, workshop: Workshop) -> None:
 
 def preview(study: TuningStudy, workshop: Workshop) -> None:
     """Print what would be built, up to the learned policies."""
-    planner, console = workshop.planner(), workshop.console
+    planner = workshop.planner()
     variants = _variants(study, workshop, planner)
-    console.message("Planned stages, up to the learned policies (dry_run=true):")
-    for seed in study.seeds:
-        for name in study.variants:
-            _ = variants.cell(seed, name).pipeline.policy
-    console.message(f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse.")
+    with workshop.planned(planner, "Planned stages, up to the learned policies"):
+        for _, _, cell in variants.cells():
+            _ = cell.pipeline.policy

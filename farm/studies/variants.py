@@ -1,13 +1,14 @@
 """The runs of a study that holds variants of a run against each other, seed by seed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from typing import Any, Generic, TypeVar
 
 from farm.builder import Executor
 from farm.errors import ConfigError
 from farm.settings import Settings
-from farm.studies.runs import Runs
+from farm.studies.variant_study import VariantStudy
+from farm.studies.workshop import Workshop
 
 C = TypeVar("C")
 
@@ -19,29 +20,25 @@ class Variants(Generic[C]):
     """Cells, each made when it is first asked for."""
 
     def __init__(
-        self,
-        variants: Mapping[str, Sequence[str]],
-        runs: Runs,
-        executor: Executor,
-        make: MakeCell[C],
-        say: Callable[[str], None],
+        self, study: VariantStudy, workshop: Workshop, executor: Executor, make: MakeCell[C]
     ) -> None:
-        """`variants` are overrides by name; `say` is told of every run when it is first asked for.
-        Composes and checks them all, so that a mistake shows before anything runs: raises
+        """Composes and checks all variants, so that a mistake shows before anything runs: raises
         ConfigError."""
-        self._overrides = variants
+        self._study = study
         self._executor = executor
         self._make = make
-        self._say = say
-        self._compose = cache(runs.compose)
-        self.cell = cache(self._cell)
-        for name, overrides in variants.items():
+        self._say = workshop.console.message
+        self._compose = cache(workshop.runs.compose)
+        for name, overrides in study.variants.items():
             try:
                 self._compose(tuple(overrides))
             except ConfigError as error:
                 raise ConfigError(f"{error} (in study.variants.{name})") from None
 
-    def _cell(self, seed: int, name: str) -> C:
-        self._say(f"{name}, seed {seed}:")
-        config = {**self._compose(tuple(self._overrides[name])), "seed": seed}
-        return self._make(config, Settings.from_plain(config), self._executor)
+    def cells(self) -> Iterator[tuple[int, str, C]]:
+        """(seed, variant, cell) of all, seed by seed; every run is told of as it is asked for."""
+        for seed in self._study.seeds:
+            for name, overrides in self._study.variants.items():
+                self._say(f"{name}, seed {seed}:")
+                config = {**self._compose(tuple(overrides)), "seed": seed}
+                yield seed, name, self._make(config, Settings.from_plain(config), self._executor)

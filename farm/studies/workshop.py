@@ -33,6 +33,15 @@ class Workshop:
         """Says what would be built."""
         return Planner(self._store, self.console)
 
+    @contextmanager
+    def planned(self, planner: Planner, what: str = "Planned stages") -> Iterator[None]:
+        """Around what is asked of the planner: a heading, and at the end how much that is."""
+        self.console.message(f"{what} (dry_run=true):")
+        yield
+        self.console.message(
+            f"Nothing was run. {planner.missing} to build, {planner.reused} to reuse."
+        )
+
     def finder(self) -> Finder:
         """Takes what is there."""
         return Finder(self._store)

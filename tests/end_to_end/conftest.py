@@ -39,6 +39,14 @@ class Finished:
     def table(self, name: str) -> pd.DataFrame:
         return pd.read_parquet(self.path / f"{name}.parquet")
 
+    @property
+    def measured(self) -> dict[str, pd.DataFrame]:
+        """Curve and final table, without times."""
+        return {
+            name: self.table(name).drop(columns=["wall_s"], errors="ignore")
+            for name in ("curve", "final")
+        }
+
     def stages(self, *, reused: bool) -> set[str]:
         return {s["label"] for s in self.info["stages"] if s["reused"] == reused}
 

@@ -120,11 +120,7 @@ def _judged(runs: Path) -> dict[str, int]:
 
 def _figures(runs: Path) -> dict[str, pd.DataFrame]:
     (path,) = run_folders(runs)
-    finished = Finished(path)
-    return {
-        name: finished.table(name).drop(columns=["wall_s"], errors="ignore")
-        for name in ("curve", "final")
-    }
+    return Finished(path).measured
 
 
 @pytest.mark.slow
