@@ -14,15 +14,13 @@ from typing import TYPE_CHECKING, ClassVar
 from farm.checks import require_at_least
 from farm.errors import DataError
 from farm.seeds import derive, generator
+from farm.training.drawn import drawn_answers
 from farm.training.links import link
 from farm.types import BestOf, Inputs, Instruction, Need, PolicyRef
 from methods.sft import SFT
 
 if TYPE_CHECKING:
     from farm.context import Context
-
-_CHUNK = 256
-"""Instructions that are answered between two signs of life."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,12 +111,4 @@ class ExpertIteration(SFT):
             device=context.device,
         )
         best = BestOfSampler(sampler, BestOf(self.n, self.temperature, inputs.reward))
-        texts: list[str] = []
-        mine = context.ranks.share(asked)
-        for first in range(0, len(mine), _CHUNK):
-            chunk = mine[first : first + _CHUNK]
-            drawn = best.sample(chunk, n=1, seed=derive(context.seed, "experts", number))
-            texts += [completion.text for completion in drawn]
-            if context.on_progress is not None:
-                context.on_progress(len(texts), len(mine), {})
-        return context.ranks.gather(texts)
+        return drawn_answers(best, asked, context, seed=derive(context.seed, "experts", number))

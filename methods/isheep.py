@@ -33,6 +33,7 @@ from farm.data.self_instruct import Task, ask_for_task, read_task
 from farm.errors import DataError
 from farm.scorers.pooled import pooled_scores
 from farm.seeds import derive, generator
+from farm.training.drawn import drawn_answers
 from farm.training.links import link
 from farm.types import Inputs, Instruction, Need, PolicyRef
 from methods.isheep_filters import Draft, broken_by_answer, broken_by_tasks
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
     from farm.protocols import FloatArray
 
 logger = logging.getLogger(__name__)
-
-_CHUNK = 256
-"""Requests that are answered between two signs of life."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -185,13 +183,7 @@ class ISheep(SFT):
             max_prompt_tokens=self.max_prompt_tokens,
             device=context.device,
         )
-        mine, texts = context.ranks.share(asked), []
-        for first in range(0, len(mine), _CHUNK):
-            seed = derive(context.seed, what, number)
-            drawn = sampler.sample(mine[first : first + _CHUNK], n=1, seed=seed)
-            texts += [completion.text for completion in drawn]
-            _alive(context, len(mine))(len(texts))
-        replies = context.ranks.gather(texts)
+        replies = drawn_answers(sampler, asked, context, seed=derive(context.seed, what, number))
         context.keep(path.name, json.dumps(replies, ensure_ascii=False))
         return replies
 
