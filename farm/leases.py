@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
-from farm.errors import StoreError
+from farm.errors import ClusterError, StoreError
 from farm.processes import ProcessId
 from farm.ray_session import head_node
 
@@ -20,6 +20,8 @@ LEASE_S = 30.0
 """As long may a driver be silent; one that died is noticed at once by others on its machine."""
 _RENEW_S = 5.0
 _POLL_S = 0.3
+_ANSWER_S = 60.0
+"""The actor may have to be started first."""
 
 
 class Holder(NamedTuple):
@@ -101,16 +103,17 @@ class Lease:
 @contextmanager
 def leased(name: str, on_wait: Callable[[], None]) -> Iterator[Lease]:
     """The lease of that name on the cluster that Ray is connected to; `on_wait` is called once when
-    another driver holds it, then this blocks until that one has published or is dead."""
+    another driver holds it, then this blocks until that one has published or is dead. Raises
+    ClusterError where nobody says who holds it."""
     import ray
 
     actor = _leases()
     node = ray.get_runtime_context().get_node_id()
     me = Holder(node, ProcessId.own(), secrets.token_hex(8))
     waited = False
-    while (other := ray.get(actor.take.remote(name, me))) != me:
+    while (other := _answer(actor.take.remote(name, me))) != me:
         if other.died_here:
-            ray.get(actor.end.remote(name, other))
+            _answer(actor.end.remote(name, other))
             continue
         if not waited:
             on_wait()
@@ -121,6 +124,19 @@ def leased(name: str, on_wait: Callable[[], None]) -> Iterator[Lease]:
         yield lease
     finally:
         lease.end()
+
+
+def _answer(reference: Any) -> Any:
+    import ray
+    from ray.exceptions import GetTimeoutError, RayActorError
+
+    try:
+        return ray.get(reference, timeout=_ANSWER_S)
+    except (GetTimeoutError, RayActorError) as error:
+        raise ClusterError(
+            f"the cluster's actor `leases` (namespace farm), which says who builds what, gave no "
+            f"answer within {_ANSWER_S:.0f} s: {error} Is its first machine still there?"
+        ) from None
 
 
 def _leases() -> Any:

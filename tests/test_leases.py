@@ -3,13 +3,14 @@
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
 import ray
 
 from farm import leases
-from farm.errors import StoreError
+from farm.errors import ClusterError, StoreError
 from farm.leases import Holder, Leases, leased
 from farm.processes import ProcessId
 
@@ -42,6 +43,24 @@ def test_one_holds_until_it_is_given_back_or_not_renewed(monkeypatch: pytest.Mon
     monkeypatch.setattr(leases, "LEASE_S", 0.0)
     assert held.take("a", HERE) == HERE
     assert held.take("a", ELSEWHERE) == ELSEWHERE
+
+
+class Silent:
+    """In place of an actor whose machine is lost."""
+
+    def take(self, *_: object) -> None:
+        time.sleep(600)
+
+
+def test_leases_that_nobody_gives_end_in_an_error_for_people(
+    ray_session: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    actor = ray.remote(num_cpus=0)(Silent).remote()
+    monkeypatch.setattr(leases, "_leases", lambda: actor)
+    monkeypatch.setattr(leases, "_ANSWER_S", 0.5)
+    with pytest.raises(ClusterError, match="says who builds what"), leased("silent", _no_wait):
+        raise AssertionError("nobody has given it")
+    ray.kill(actor)
 
 
 def test_second_builder_waits_for_the_first(ray_session: None) -> None:
