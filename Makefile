@@ -5,7 +5,7 @@ PY := .venv/bin/python
 READY := .venv/.ready
 PEERS := $(patsubst tests/benchmarks/peers/%.txt,.peers/%/.ready,$(wildcard tests/benchmarks/peers/*.txt))
 
-.PHONY: demo test test-slow check format bench bench-peers setup
+.PHONY: demo test test-slow check format bench bench-peers setup browser
 
 demo: $(READY) ## the main job: from instructions to a win-rate curve
 	$(PY) -m farm.run method=ppo
@@ -31,6 +31,9 @@ bench: $(READY) ## side-by-side measurements; compares with the peers that are i
 bench-peers: $(PEERS) ## the peers' own environments, .peers/NAME
 
 setup: $(READY) ## the environment alone
+
+browser: ## Debian's chromium, where there is none: tests of pages skip without it
+	command -v chromium || (apt-get update -qq && apt-get install -y -qq --no-install-recommends chromium)
 
 $(READY): requirements.lock pyproject.toml
 	@echo "Setting up .venv from requirements.lock (minutes, once)"
