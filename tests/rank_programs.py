@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ import toy_policy as toy
 from torch import distributed
 
 from farm.context import Context, Follower
+from farm.generation import decode, logprobs
 from farm.models import load
 from farm.protocols import FloatArray
+from farm.training import answer_scores
 from farm.training.kl_control import FixedKL
 from farm.training.ranks import Alone, Group, Ranks, ShardingGroup
 from farm.training.tuning import LISA, Full, LoRA
@@ -141,6 +143,7 @@ PROGRAMS: tuple[Callable[[PolicyRef, Context], None], ...] = (
     sft, in_turns(sft), ppo, dpo, kto, reward, continual_pretraining,
     continued(short_ppo), continued(short_dpo), in_turns(short_ppo),
 )  # fmt: skip
+PLAINLY = (ppo, dpo, kto, reward)
 
 
 def in_float64() -> None:
@@ -153,12 +156,29 @@ def in_float64() -> None:
         function.__defaults__ = (name, torch.float64, *rest[1:])
 
 
-def train_all(rank: int, count: int, start: str, work: Path, group: type[Group] = Group) -> None:
-    """All programs, one after the other, as one of `count` ranks."""
+def train_plainly(rank: int, start: str, work: Path) -> None:
+    """Those of `PLAINLY` without any short cut: padded rows, every layer at every position, rows
+    that have ended stay in the batch."""
+    load.allow_packing = lambda model: model
+    for module in (logprobs, answer_scores):
+        module.last_feed_forward_at = lambda positions_N, model: nullcontext()  # type: ignore[attr-defined]
+    decode.COMPACT_BELOW = 0.0
+    train_all(rank, 1, start, work, programs=PLAINLY)
+
+
+def train_all(
+    rank: int,
+    count: int,
+    start: str,
+    work: Path,
+    group: type[Group] = Group,
+    programs: Sequence[Callable[[PolicyRef, Context], None]] = PROGRAMS,
+) -> None:
+    """The programs, one after the other, as one of `count` ranks."""
     torch.set_num_threads(1)
     ranks = _ranks(rank, count, work, group)
     policy = PolicyRef(start, Decoding(1.0, toy.LIMITS["max_new_tokens"]))
-    for program in PROGRAMS:
+    for program in programs:
         if "sft" not in program.__name__:
             in_float64()
         folder = work / program.__name__

@@ -24,7 +24,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         spawn(  # type: ignore[no-untyped-call]
             rank_programs.train_all, (count, start, root / name, group), nprocs=count
         )
-    return {name: root / name for name in groups}
+    (root / "plain").mkdir()
+    spawn(rank_programs.train_plainly, (start, root / "plain"))  # type: ignore[no-untyped-call]
+    return {name: root / name for name in (*groups, "plain")}
 
 
 @pytest.mark.parametrize("together", ["copies", "shards"])
@@ -37,6 +39,16 @@ def test_two_ranks_learn_as_one_does(trained: dict[str, Path], program: str, tog
         alone.pop("episodes_per_s", None)
         shared.pop("episodes_per_s", None)
         assert shared == pytest.approx(alone, abs=1e-4 if "sft" in program else 1e-6)
+
+
+@pytest.mark.parametrize("program", [program.__name__ for program in rank_programs.PLAINLY])
+def test_short_cuts_change_nothing(trained: dict[str, Path], program: str) -> None:
+    short, plain = (toy.metrics(trained[who] / program) for who in ("one", "plain"))
+    assert len(short) == len(plain)
+    for one, other in zip(short, plain, strict=True):
+        one.pop("episodes_per_s", None)
+        other.pop("episodes_per_s", None)
+        assert other == pytest.approx(one, abs=1e-6)
 
 
 @pytest.mark.parametrize("together", ["copies", "shards"])
