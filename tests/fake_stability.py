@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from farm.data.barnyard.gold import BarnyardCorrect
 from farm.seeds import generator
 from farm.studies.stability_job import Measured
 from farm.studies.stability_study import StabilityStudy
@@ -32,6 +33,7 @@ def study(seeds: Sequence[int] = (1, 2, 3, 4, 5)) -> StabilityStudy:
         variants=variants,
         baseline=BASELINE,
         texts=NoTexts(),
+        score=BarnyardCorrect(),
         temperature=0.0,
         blocks=1,
     )

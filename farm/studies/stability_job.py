@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from farm.artifacts import Artifact
 from farm.builder import Executor, Step
-from farm.errors import ConfigError
 from farm.pipeline import Pipeline
 from farm.seeds import derive
 from farm.settings import Settings
@@ -54,7 +53,7 @@ class Cell:
             "skills",
             "farm.stages.skills:run",
             {
-                "scorer": config["data"]["gold"],
+                "scorer": config["study"]["score"],
                 "texts": config["study"]["texts"],
                 "blocks": config["study"]["blocks"],
                 "split": _SPLIT,
@@ -76,14 +75,8 @@ class Cell:
         return self._ensure(step)
 
 
-def _cell(config: Mapping[str, Any], settings: Settings, executor: Executor) -> Cell:
-    if config["data"]["gold"] is None:
-        raise ConfigError("data.gold: null; a skill is measured by a scorer that knows the truth.")
-    return Cell(config, settings, executor)
-
-
 def _variants(study: StabilityStudy, workshop: Workshop, executor: Executor) -> Variants[Cell]:
-    return Variants(study, workshop, executor, _cell)
+    return Variants(study, workshop, executor, Cell)
 
 
 def carry_out(study: StabilityStudy, workshop: Workshop) -> None:

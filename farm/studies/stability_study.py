@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from farm.checks import require_at_least
-from farm.protocols import TextSource
+from farm.protocols import Scorer, TextSource
 from farm.studies.variant_study import VariantStudy
 
 if TYPE_CHECKING:
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class StabilityStudy(VariantStudy):
     """All variants of a seed begin from one start policy; each is measured at step 0 and at every
-    checkpoint, by the scorer `data.gold` on `validation`, apart for each source of instructions.
+    checkpoint, on `validation`, apart for each source of instructions.
     Raises ConfigError for values that make no sense."""
 
     texts: TextSource
     """Held-out raw text of the new domain."""
+    score: Scorer
+    """Of an answer, between 0 and 1; its mean is the skill."""
     temperature: float
     """At which instructions are answered; 0 is greedy."""
     blocks: int
