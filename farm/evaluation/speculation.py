@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 BINS = 10
 _RARE = 10
-"""Tokens that both samples together have less often are counted as one."""
+"""Tokens that occur less often in pairs of different ones are counted as one."""
 
 
 def rates(counts: "pd.DataFrame") -> "pd.DataFrame":
@@ -84,17 +84,29 @@ def calibration_error(bins: "pd.DataFrame") -> float:
     return float(np.average(distance, weights=bins["tokens"]))
 
 
-def same_law(one: NDArray[np.int64], other: NDArray[np.int64]) -> float:
-    """p-value of the chi-square test that two samples of tokens, each independent, come from one
-    law; NaN where they show a single token."""
-    from scipy.stats import chi2_contingency
+def same_law(one_N: NDArray[np.int64], other_N: NDArray[np.int64]) -> float:
+    """p-value of the hypothesis that the two tokens that were drawn for each of N prompts, apart
+    from each other, come from one law, whatever it is for other prompts; NaN where they are always
+    the same.
 
-    tokens, index = np.unique(np.concatenate([one, other]), return_inverse=True)
-    parts = np.split(index, [len(one)])
-    table = np.stack([np.bincount(part, minlength=len(tokens)) for part in parts])
-    rare = table.sum(axis=0) < _RARE
-    table = np.column_stack([table[:, ~rare], table[:, rare].sum(axis=1)])
-    table = table[:, table.sum(axis=0) > 0]
-    if table.shape[1] < 2:
+    The chi-square test of marginal homogeneity (Stuart 1955, Biometrika 42, 412; Maxwell 1970). A
+    test of two unpaired samples would take how much prompts differ for noise, and never reject.
+    """
+    from scipy.stats import chi2
+
+    tokens, index = np.unique(np.concatenate([one_N, other_N]), return_inverse=True)
+    pairs_2_N = index.reshape(2, -1)
+    apart_2_N = pairs_2_N[:, pairs_2_N[0] != pairs_2_N[1]]  # equal ones say nothing about it
+    rare_V = np.bincount(apart_2_N.ravel(), minlength=len(tokens)) < _RARE
+    place_V = np.where(rare_V, 0, np.cumsum(~rare_V))
+    table_V_V = np.zeros((place_V.max() + 1,) * 2)
+    np.add.at(table_V_V, tuple(place_V[apart_2_N]), 1)
+    np.fill_diagonal(table_V_V, 0)  # two rare ones
+    difference_V = table_V_V.sum(1) - table_V_V.sum(0)
+    both_V_V = table_V_V + table_V_V.T
+    covariance_V_V = np.diag(both_V_V.sum(1)) - both_V_V
+    freedom = int(np.linalg.matrix_rank(covariance_V_V))
+    if freedom == 0:
         return float("nan")
-    return float(chi2_contingency(table).pvalue)
+    statistic = difference_V @ np.linalg.pinv(covariance_V_V) @ difference_V
+    return float(chi2.sf(statistic, freedom))

@@ -75,6 +75,8 @@ STYLE: dict[Any, Any] = {
 
 WIDTH_IN = 4.3
 HEIGHT_IN = 3.3
+_HANDLE_IN, _CHARACTER_IN = 0.7, 0.085
+"""Room in a legend for a line with its gaps, and for a character."""
 
 
 def win_rate_figure(curve: pd.DataFrame, selected_step: int | None = None) -> Figure:
@@ -136,11 +138,23 @@ def draw(axes: Axes, curve: pd.DataFrame, series: Series, x: str = "step") -> No
         axes.fill_between(known[x], low, high, color=series.colour, alpha=0.15, linewidth=0)
 
 
+_BANDS = 4
+"""More bands hide each other."""
+
+
+def look(place: int) -> tuple[str, Dashes]:
+    """Colour and dashes of the line at a place; the first 32 differ."""
+    turn, colour = divmod(place, len(SERIES_COLOURS))
+    return SERIES_COLOURS[colour], DASHES[(place + turn) % len(DASHES)]
+
+
 def draw_each(axes: Axes, frame: pd.DataFrame, by: str, column: str, x: str = "step") -> None:
-    """A line of `column` for every value of `by`, in the frame's order."""
-    for place, (name, rows) in enumerate(frame.groupby(by, sort=False)):
-        colour, dashes = SERIES_COLOURS[place % len(SERIES_COLOURS)], DASHES[place % len(DASHES)]
-        draw(axes, rows, Series(column, str(name), colour, dashes), x)
+    """A line of `column` for every value of `by`, in the frame's order; with bands where they are
+    few."""
+    groups = frame.groupby(by, sort=False)
+    shown = frame.columns if groups.ngroups <= _BANDS else [by, column, x]
+    for place, (name, rows) in enumerate(groups):
+        draw(axes, rows[shown], Series(column, str(name), *look(place)), x)
 
 
 def chance_line(axes: Axes) -> None:
@@ -158,6 +172,8 @@ def label(axes: Axes, title: str, x: str = "Training step") -> None:
 def legend(figure: Figure, axes: Axes) -> None:
     """Below the panels, where it hides no line."""
     handles, labels = axes.get_legend_handles_labels()
-    columns = 2 * axes.get_subplotspec().get_gridspec().ncols  # type: ignore[union-attr]
-    if handles:
-        figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.6)
+    if not handles:
+        return
+    each_in = _HANDLE_IN + _CHARACTER_IN * max(map(len, labels))
+    columns = max(1, int(figure.get_size_inches()[0] / each_in))
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handlelength=2.6)

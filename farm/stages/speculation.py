@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from farm.generation.speculative import Speculated
 
-STAGE_VERSION = 1  # see farm.builder.Step
+STAGE_VERSION = 2  # see farm.builder.Step
 
 
 def given_head(job: Job) -> dict[str, Any]:
