@@ -239,13 +239,12 @@ def _seeds_by_instructions(runs: Sequence[Run], role: str, measure: str) -> Floa
 
 def _draw_methods(axes: Axes, curves: pd.DataFrame, column: str, x: str) -> None:
     for place, (method, rows) in enumerate(curves.groupby("method", sort=False)):
-        colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-        series = plots.Series(column, str(method), colour, plots.DASHES[place % len(plots.DASHES)])
+        series = plots.Series(column, str(method), *plots.look(place))
         if rows["run"].nunique() == 1:
             plots.draw(axes, rows, series, x)
             continue
         for _, run in rows.groupby("run"):
-            axes.plot(run[x], run[column], color=colour, linewidth=0.8, alpha=0.35)
+            axes.plot(run[x], run[column], color=series.colour, linewidth=0.8, alpha=0.35)
         plots.draw(axes, _mean_over_runs(rows, [column, x]), series, x)
 
 

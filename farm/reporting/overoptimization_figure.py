@@ -72,6 +72,5 @@ def crossed_figure(curves: pd.DataFrame) -> Figure:
 
 def _draw_lines(axes: Axes, curves: pd.DataFrame, annotators: list[str]) -> None:
     for place, name in enumerate(annotators):
-        colour = plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)]
-        series = plots.Series("value", name, colour, plots.DASHES[place % len(plots.DASHES)])
+        series = plots.Series("value", name, *plots.look(place))
         plots.draw(axes, curves[curves["annotators"] == name], series, "sqrt_kl")

@@ -193,9 +193,10 @@ def reliability_figure(tables: Tables) -> Figure:
 
 
 def _line(place: int) -> dict[str, Any]:
+    colour, dashes = plots.look(place)
     return {
-        "color": plots.SERIES_COLOURS[place % len(plots.SERIES_COLOURS)],
-        "linestyle": plots.DASHES[place % len(plots.DASHES)],
+        "color": colour,
+        "linestyle": dashes,
         "linewidth": 1.4,
         "marker": "o",
         "markersize": 2.5,
