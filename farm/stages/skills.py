@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from farm.config import build
+from farm.errors import ConfigError
 from farm.evaluation.stability_gap import relative_updates
 from farm.generation.best_of import sampler_of
 from farm.protocols import FloatArray, TextSource
@@ -56,7 +57,7 @@ def _answers(job: Job, folder: Path) -> "pd.DataFrame":
     asked = load_split(job.parents["instructions"], config["split"], config["limit"])
     sampler = sampler_of(config["sampler"], policy_ref(folder, config["decoding"]))
     answers = sampler.sample(asked, n=1, seed=job.seed)
-    return pd.DataFrame(
+    items = pd.DataFrame(
         {
             "instruction_id": [instruction.id for instruction in asked],
             "category": [instruction.category for instruction in asked],
@@ -64,6 +65,18 @@ def _answers(job: Job, folder: Path) -> "pd.DataFrame":
             "score": build(config["scorer"]).score(asked, [answer.text for answer in answers]),
         }
     )
+    check_scored(items)
+    return items
+
+
+def check_scored(items: "pd.DataFrame") -> None:
+    """Raise ConfigError where no answer to any instruction of a source has a score."""
+    scored = items["score"].notna().groupby(items["source"]).any()
+    if unknown := scored.index[~scored].tolist():
+        raise ConfigError(
+            f"study.score: it knows no answer to the instructions from {', '.join(unknown)}. "
+            "Choose a scorer that does."
+        )
 
 
 def _readings(job: Job, path: str, moved: "_Movement") -> dict[str, float]:

@@ -94,8 +94,8 @@ def _pooled(rows: pd.DataFrame) -> pd.Series:
 def _law(settings: pd.DataFrame) -> pd.DataFrame:
     """Whether any way of decoding has another law than plain sampling: chi-square `tests`, how many
     have p below 5 % as they are (`below`; by chance about one in twenty) and after Holm
-    (`rejected`). Tests of a seed share their plain answers and
-    their random numbers, so that they err together."""
+    (`rejected`). Tests of a seed share their plain answers and their random numbers, so that they
+    err together."""
     p_values = settings["p_value"].dropna().to_numpy()
     below, rejected = int((p_values < LEVEL).sum()), int((holm(p_values) < LEVEL).sum())
     return pd.DataFrame([{"tests": len(p_values), "below": below, "rejected": rejected}])

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class StabilityStudy(VariantStudy):
     """All variants of a seed begin from one start policy; each is measured at step 0 and at every
-    checkpoint, on `validation`, apart for each source of instructions.
-    Raises ConfigError for values that make no sense."""
+    checkpoint, on `validation`, apart for each source of instructions. Raises ConfigError for
+    values that make no sense."""
 
     texts: TextSource
     """Held-out raw text of the new domain."""

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from farm.errors import ConfigError
 from farm.reporting.stability_page import print_stability, summary, write_stability
+from farm.stages.skills import check_scored
 from farm.studies.stability_study import StabilityStudy
 from farm.studies.stability_tables import stability_tables
 
@@ -101,3 +102,10 @@ def test_one_seed_is_reported_too(tmp_path: Path) -> None:
 def test_mistakes_are_named(change: dict[str, object], said: str) -> None:
     with pytest.raises(ConfigError, match=said):
         StabilityStudy(**{**vars(study()), **change})  # type: ignore[arg-type]
+
+
+def test_a_scorer_that_knows_none_of_a_domain_is_named() -> None:
+    items = pd.DataFrame({"source": ["a", "a", "b"], "score": [1.0, np.nan, 0.0]})
+    check_scored(items)
+    with pytest.raises(ConfigError, match=r"study\.score: .* from b"):
+        check_scored(items.assign(score=[1.0, 0.0, np.nan]))
