@@ -151,6 +151,11 @@ class Tuning(Protocol):
         """Of training; see `farm.training.precision`."""
         ...
 
+    @property
+    def compile(self) -> bool:
+        """Whether small operations are fused (torch.compile)."""
+        ...
+
     def apply(self, model: Any, *, seed: int) -> Any:
         """The model (a torch module) with its trainable parameters marked; what is random about
         them is a function of the run's `seed`."""

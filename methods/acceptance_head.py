@@ -148,7 +148,7 @@ class AcceptanceHead(LossLearner):
         """The draft's proposals along these answers of the policy, and what becomes of them."""
         import torch
 
-        from farm.generation.decode import draw, uniforms
+        from farm.generation.drawing import draw, uniforms
         from farm.generation.logprobs import batches, predict
 
         found: dict[int, MixedAnswer] = {}

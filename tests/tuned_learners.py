@@ -27,6 +27,10 @@ class Watched:
     def precision(self) -> Precision:
         return self._tuning.precision
 
+    @property
+    def compile(self) -> bool:
+        return self._tuning.compile
+
     def apply(self, model: Any, *, seed: int) -> Any:
         self.model = self._tuning.apply(model, seed=seed)
         return self.model

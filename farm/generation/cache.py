@@ -9,17 +9,20 @@ from farm.errors import FarmError
 
 
 class PreallocatedLayer(CacheLayerMixin):
-    """Keys and values of one attention layer, [rows, heads, length, head_dim]."""
+    """Keys and values of one attention layer, [rows, heads, length, head_dim], with room for
+    `most_rows`."""
 
-    def __init__(self, length: int) -> None:
+    def __init__(self, most_rows: int, length: int) -> None:
         super().__init__()
-        self.length = length
+        self.most_rows, self.length = most_rows, length
         self.used = 0
 
     def lazy_initialization(self, key_states: Tensor, value_states: Tensor) -> None:
         rows, heads, _, key_dim = key_states.shape
-        self.keys = key_states.new_empty(rows, heads, self.length, key_dim)
-        self.values = value_states.new_empty(rows, heads, self.length, value_states.shape[-1])
+        shape = (self.most_rows, heads, self.length)
+        self._all_keys = key_states.new_empty(*shape, key_dim)
+        self._all_values = value_states.new_empty(*shape, value_states.shape[-1])
+        self.keys, self.values = self._all_keys[:rows], self._all_values[:rows]
         self.is_initialized = True
 
     def update(
@@ -33,13 +36,12 @@ class PreallocatedLayer(CacheLayerMixin):
         self.values[:, :, first : self.used] = value_states
         return self.keys[:, :, : self.used], self.values[:, :, : self.used]
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Forget all rows but these (int64 indices)."""
-        for name in ("keys", "values"):
-            whole = getattr(self, name)
-            kept = whole[: len(rows)]
-            kept[:, :, : self.used] = whole[rows, :, : self.used]
-            setattr(self, name, kept)
+    def take_rows(self, rows: Tensor) -> None:
+        """Be these rows (int64 indices) from now on; one may come several times."""
+        keys, values = self._all_keys[: len(rows)], self._all_values[: len(rows)]
+        keys[:, :, : self.used] = self.keys[rows, :, : self.used]
+        values[:, :, : self.used] = self.values[rows, :, : self.used]
+        self.keys, self.values = keys, values
 
     def get_mask_sizes(self, query_length: int) -> tuple[int, int]:
         return self.used + query_length, 0
@@ -54,17 +56,16 @@ class PreallocatedLayer(CacheLayerMixin):
 class PreallocatedCache(Cache):
     """A `PreallocatedLayer` for every layer of a decoder."""
 
-    def __init__(self, config: Any, length: int) -> None:
+    def __init__(self, config: Any, most_rows: int, length: int) -> None:
         config = config.get_text_config(decoder=True)
         check_attention(config, length)
-        super().__init__(
-            layers=[PreallocatedLayer(length) for _ in range(config.num_hidden_layers)]
-        )
+        count = config.num_hidden_layers
+        super().__init__(layers=[PreallocatedLayer(most_rows, length) for _ in range(count)])
 
-    def keep_rows(self, rows: Tensor) -> None:
-        """Forget all rows but these (int64 indices)."""
+    def take_rows(self, rows: Tensor) -> None:
+        """Be these rows (int64 indices) from now on; one may come several times."""
         for layer in self.layers:
-            layer.keep_rows(rows)
+            layer.take_rows(rows)
 
 
 def check_attention(config: Any, length: int) -> None:

@@ -46,12 +46,16 @@ class OwnDecoder:
         self, model: Any, asked: "Asked", how: Mapping[str, Any], context: "Context"
     ) -> "list[Answer]":
         """As `Engine.answers` says."""
-        from farm.generation.moved import MovedPolicy, answers
+        from farm.generation.moved import MovedPolicy, answers, light
+
+        def here(mine: "Asked") -> "list[Answer]":
+            with light(model, self.path, context.tuning) as drawing:
+                return answers(drawing, mine, how)
 
         return shared_answers(
             asked,
             context,
-            lambda mine: answers(model, mine, how),
+            here,
             lambda: MovedPolicy.of(model, self.path, how).answer,
             how["batch_size"],
         )

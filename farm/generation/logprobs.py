@@ -1,6 +1,6 @@
 """Log-probabilities of given answers, and the exact divergence between two policies on them."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -13,6 +13,9 @@ from farm.protocols import FloatArray
 from farm.training.batches import length_batches, padded_ids
 
 Ids = Sequence[int]
+
+_FLOAT32_AT_A_TIME = 2**25
+"""Numbers of [N, V] in float32: 128 MiB."""
 
 
 @dataclass(frozen=True)
@@ -83,9 +86,47 @@ def predict(model: Any, batch: ResponseBatch) -> Prediction:
 
 
 def token_logprobs(logits_N_V: Tensor, tokens_N: Tensor) -> Tensor:
-    """log softmax at the tokens [N], without keeping the whole [N, V]."""
-    chosen_N = logits_N_V.gather(-1, tokens_N[:, None])[:, 0]
-    return chosen_N.float() - logits_N_V.float().logsumexp(-1)
+    """log softmax at the tokens, float32 [N]; nothing of size [N, V] is made on the way, and on the
+    way back the logits' gradient alone."""
+    found_N: Tensor = _TokenLogprobs.apply(logits_N_V, tokens_N)  # type: ignore[no-untyped-call]
+    return found_N
+
+
+class _TokenLogprobs(torch.autograd.Function):
+    """d log p(token) / d logits = [token] - softmax(logits), a few rows at a time."""
+
+    @staticmethod
+    def forward(ctx: Any, logits_N_V: Tensor, tokens_N: Tensor) -> Tensor:
+        parts = torch.split(logits_N_V, _rows_at_a_time(logits_N_V))
+        logsumexp_N = torch.cat([part.float().logsumexp(-1) for part in parts])
+        ctx.save_for_backward(logits_N_V, tokens_N, logsumexp_N)
+        return logits_N_V.gather(-1, tokens_N[:, None])[:, 0].float() - logsumexp_N
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        logits_N_V, tokens_N, logsumexp_N = ctx.saved_tensors
+        (gradient_N,) = gradients
+        found_N_V = torch.empty_like(logits_N_V)
+        size = _rows_at_a_time(logits_N_V)
+        for begin in range(0, len(tokens_N), size):
+            rows = slice(begin, begin + size)
+            softmax_n_V = (logits_N_V[rows].float() - logsumexp_N[rows, None]).exp_()
+            softmax_n_V.mul_(-gradient_N[rows, None])
+            softmax_n_V.scatter_add_(-1, tokens_N[rows, None], gradient_N[rows, None])
+            found_N_V[rows] = softmax_n_V
+        return found_N_V, None
+
+
+def _rows_at_a_time(logits_N_V: Tensor) -> int:
+    return max(1, _FLOAT32_AT_A_TIME // logits_N_V.shape[-1])
+
+
+def by_rows(figure: Callable[..., Tensor], *logits_N_V: Tensor) -> Tensor:
+    """`figure(*logits)` [N], a few rows at a time: what it makes of size [N, V] never lies there
+    whole. Not for gradients."""
+    size = _rows_at_a_time(logits_N_V[0])
+    parts = zip(*(torch.split(logits, size) for logits in logits_N_V), strict=True)
+    return torch.cat([figure(*part) for part in parts])
 
 
 def divergence(logits_N_V: Tensor, other_N_V: Tensor) -> Tensor:
@@ -120,7 +161,8 @@ def answer_kl(
     kl = np.empty(len(prompts))
     with torch.inference_mode():
         for rows, batch in batches(policy, prompts, responses, tokens_per_batch):
-            kl_N = divergence(predict(policy, batch).logits_N_V, predict(start, batch).logits_N_V)
+            ours, theirs = (predict(m, batch).logits_N_V for m in (policy, start))
+            kl_N = by_rows(divergence, ours, theirs)
             parts = torch.split(kl_N, [len(responses[i]) for i in rows])
             kl[rows] = [float(part.double().sum()) for part in parts]
     return kl

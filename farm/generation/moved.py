@@ -1,15 +1,21 @@
 """A policy that learns somewhere else, answering here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from farm.generation.decode import Rollouts, decode
+from farm.generation.decode import decode
+from farm.generation.drawing import Rollouts
 from farm.models.adapters import merged_weights
+from farm.models.blocks import fuse_small_operations
 from farm.models.load import best_device, load_policy
+from farm.protocols import Tuning
+from farm.training.precision import in_bfloat16
 
 
 class Asked(NamedTuple):
@@ -70,6 +76,25 @@ def answers_in(found: Rollouts) -> list[Answer]:
         found.responses(), found.logprobs_B_T.tolist(), found.stopped_B.tolist(), strict=True
     )
     return [Answer(ids, logprobs[: len(ids)], stopped) for ids, logprobs, stopped in drawn]
+
+
+@contextmanager
+def light(model: Any, path: str, tuning: Tuning) -> Iterator[Any]:
+    """What draws for a model that learns: a copy of its present weights in bfloat16 where training
+    computes in that (half the bytes of a step, and a GPU's matrix units), else the model itself.
+    `path` is the directory of the policy that it has begun from."""
+    if not in_bfloat16(tuning.precision, model.device):
+        yield model
+        return
+    twin = _compiled_skeleton(path) if tuning.compile else _skeleton(path, torch.bfloat16)
+    twin.to(model.device).load_state_dict(merged_weights(model))
+    yield twin
+    twin.to("cpu")  # updates need the room
+
+
+@lru_cache(maxsize=1)
+def _compiled_skeleton(path: str) -> Any:
+    return fuse_small_operations(load_policy(path, best_device(), torch.bfloat16))
 
 
 @lru_cache(maxsize=1)

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from farm.generation.decode import Rollouts, draw, uniforms
+from farm.generation.drawing import Rollouts, draw, uniforms
 from farm.generation.moved import Asked
 from farm.generation.reader import Columns, Reader
 from farm.generation.stop_rules import DraftStep, StopRule

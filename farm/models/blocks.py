@@ -14,3 +14,13 @@ def transformer_blocks(model: Any) -> list[Any]:
         return any(kind.__name__ in whole for kind in type(part).__mro__)
 
     return [part for part in model.modules() if is_block(part)]
+
+
+def fuse_small_operations(model: Any) -> Any:
+    """The model, with the parts of its blocks that know nothing of their layer (norms and
+    feed-forwards, not attention) compiled by torch at their first use: one for all layers."""
+    for block in transformer_blocks(model):
+        for part in block.children():
+            if not hasattr(part, "layer_idx"):
+                part.compile(dynamic=True)
+    return model

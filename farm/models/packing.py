@@ -58,6 +58,7 @@ def _similar(lengths: Sequence[int]) -> Iterator[list[int]]:
         yield group
 
 
+@torch.compiler.disable  # type: ignore[untyped-decorator] # shapes change with every batch
 def packed_attention(
     module: Any,
     query: Tensor,

@@ -160,6 +160,13 @@ def metered(model: Any) -> Any:
     return model
 
 
+def count_replayed(model: Any, tokens: int) -> None:
+    """Count forward passes that ran without the model's own hooks, as a captured graph does."""
+    meter = _meter.get()
+    if meter is not None:
+        meter.add(_flops(_linear_weights(model), tokens, learning=False))
+
+
 def _linear_weights(model: Any) -> list["Tensor"]:
     from torch.nn import Linear
     from transformers.pytorch_utils import Conv1D

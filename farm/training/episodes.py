@@ -13,6 +13,7 @@ from farm.generation.engines import Engine
 from farm.generation.logprobs import (
     Prediction,
     ResponseBatch,
+    by_rows,
     divergence,
     predict,
     response_batch,
@@ -139,8 +140,8 @@ def observe(
         return torch.stack([
             token_logprobs(ours.logits_N_V, batch.tokens_N),
             token_logprobs(theirs.logits_N_V, batch.tokens_N),
-            divergence(ours.logits_N_V, theirs.logits_N_V),
-            entropy(ours.logits_N_V),
+            by_rows(divergence, ours.logits_N_V, theirs.logits_N_V),
+            by_rows(entropy, ours.logits_N_V),
             *(other(batch, ours) for other in others),
         ])  # fmt: skip
 

@@ -306,15 +306,16 @@ class OnPolicyLearner:
         run.networks.begin_step(run.context)
         mine = ranks.share(sorted(rows, key=lengths.__getitem__))
         batches = length_batches([lengths[row] for row in mine], self.tokens_per_batch)
-        sums: dict[str, float] = {}
+        sums: dict[str, Tensor] = {}
         for part in holding.rounds([[mine[i] for i in batch] for batch in batches], rows[0]):
             with autocast_to(run.context.tuning.precision, run.context.device):
                 found = holding.compute(partial(loss, part.rows, rows))
             backward(found["loss"] * part.counts)
             for name, figure in found.items():
-                sums[name] = sums.get(name, 0.0) + float(figure.detach()) * part.counts
+                added = figure.detach().double() * part.counts
+                sums[name] = sums[name] + added if name in sums else added
         run.networks.step(self.max_grad_norm)
-        return _added(ranks.gather([sums]))
+        return _added(ranks.gather([{name: float(figure) for name, figure in sums.items()}]))
 
 
 def _added(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, get_args
 
 from farm.checks import require, require_at_least
+from farm.models.blocks import transformer_blocks
 from farm.seeds import generator
 from farm.training.precision import Precision
 
@@ -21,12 +22,15 @@ class Gradients:
     """The keys of every tuning. Raises `ConfigError`."""
 
     stage_version: ClassVar[int] = 1
+    key_excludes: ClassVar[frozenset[str]] = frozenset({"compile"})
 
     precision: Precision = "auto"
     """Of matrix products; see `farm.training.precision`."""
     gradient_checkpointing: bool = False
     """Keep each block's input only and compute the block again for its gradients (Chen et al. 2016,
     arXiv 1604.06174); in force while the model is in training mode."""
+    compile: bool = False
+    """Fuse the blocks' small operations (torch.compile); the first steps wait for it."""
 
     def __post_init__(self) -> None:
         right = f"one of {', '.join(get_args(Precision))}"
@@ -39,6 +43,10 @@ class Gradients:
         """The model, its trainable parameters marked, as gradients are to be computed for it."""
         if self.gradient_checkpointing:
             model.activation_checkpointing_enable({"use_reentrant": False})
+        if self.compile:
+            # Not the last block, which is run at other positions with every batch.
+            for block in transformer_blocks(model)[:-1]:
+                block.compile(dynamic=True)
         learning = sum(p.numel() for p in model.parameters() if p.requires_grad)
         everything = sum(p.numel() for p in model.parameters())
         logger.info("%d of %d parameters learn", learning, everything)
@@ -83,8 +91,6 @@ class LISA(Full):
     def before_step(self, model: Any, optimizer: Any, step: int, *, seed: int) -> None:
         """Draw blocks, where it is time; a function of step and seed, alike on all ranks. Raises
         ConfigError where the model has fewer blocks."""
-        from farm.models.blocks import transformer_blocks
-
         blocks = transformer_blocks(model)
         right = f"at most {len(blocks)}, the blocks of the model"
         require("blocks", self.blocks, right, self.blocks <= len(blocks))

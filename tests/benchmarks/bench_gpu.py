@@ -1,8 +1,10 @@
-"""Rollouts and updates of a 0.5B-parameter Qwen2-shaped model on one GPU, against what the card can
-do: tokens per second beside the limits that its memory and its matrix units set.
+"""Rollouts and updates of Qwen2-shaped models of 0.5 and 1.5 billion parameters on one GPU, against
+what the card can do: tokens per second beside the limits that its memory and matrix units set.
 
-    python tests/benchmarks/bench_gpu.py [--rounds 3]
-    python tests/benchmarks/bench_gpu.py --device cpu --tiny    # that the script works, no more
+    python tests/benchmarks/bench_gpu.py [--size 0.5B 1.5B] [--rounds 3] [--profile FOLDER]
+    python tests/benchmarks/bench_gpu.py --device cpu --size tiny  # that the script works, no more
+
+`--profile` writes where the time of one rollout and of one update goes, by kernel.
 
 Weights are random, so no answer stops before its limit. Both limits are measured in the same run:
 
@@ -15,9 +17,9 @@ Weights are random, so no answer stops before its limit. Both limits are measure
   utilisation, Chowdhery et al. 2022, arXiv 2204.02311, appendix B). The rate that it is held
   against is that of a large bfloat16 product.
 
-Rollouts are those of `farm.generation.decode` with weights in bfloat16, and in float32 as a learner
-holds them; updates are GRPO's, float32 weights under bfloat16 autocast, as `tuning.precision=auto`
-computes on a GPU.
+Rollouts are those of `farm.generation.decode` with weights in bfloat16, as learners draw; updates
+are GRPO's, float32 weights under bfloat16 autocast, as `tuning.precision=auto` computes on a GPU.
+`compiled` is `tuning.compile=true`.
 """
 
 import argparse
@@ -25,16 +27,20 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from qwen_shaped import HALF_BILLION, TINY, qwen_shaped
+from qwen_shaped import HALF_BILLION, ONE_AND_A_HALF_BILLION, TINY, qwen_shaped
 
 from farm.context import Context
-from farm.generation.decode import Rollouts, decode
+from farm.generation.decode import decode
+from farm.generation.drawing import Rollouts
 from farm.memory import GIB, Shape
+from farm.models.blocks import fuse_small_operations
+from farm.models.packing import allow_packing
 from farm.seeds import derive, generator
 from farm.training.episodes import Episodes, Observed
 from farm.training.networks import Networks, networks
@@ -64,8 +70,15 @@ class Size:
         return self.rows * (self.prompt + self.answer)
 
 
-FULL = Size(HALF_BILLION, rows=256, prompt=128, answer=256, copied_bytes=2 * GIB, matrix=8192)
-SMALL = Size(TINY, rows=8, prompt=8, answer=8, copied_bytes=2**24, matrix=256)
+PROFILED = 16
+"""New tokens of a rollout whose kernels are counted."""
+
+_ON_A_GPU = {"rows": 256, "prompt": 128, "answer": 256, "copied_bytes": 2 * GIB, "matrix": 8192}
+SIZES = {
+    "0.5B": Size(HALF_BILLION, **_ON_A_GPU),
+    "1.5B": Size(ONE_AND_A_HALF_BILLION, **_ON_A_GPU),
+    "tiny": Size(TINY, rows=8, prompt=8, answer=8, copied_bytes=2**24, matrix=256),
+}
 
 
 class Timed(NamedTuple):
@@ -80,27 +93,37 @@ class Timed(NamedTuple):
 class Device:
     """Where it is measured."""
 
-    def __init__(self, name: str, rounds: int) -> None:
-        self.name, self._rounds = name, rounds
-        self._is_gpu = name == "cuda"
+    def __init__(self, name: str, rounds: int, profiles: Path | None) -> None:
+        self.name, self._rounds, self._profiles = name, rounds, profiles
+        self.is_gpu = name == "cuda"
 
     def describe(self) -> str:
         """For the table's head."""
-        return torch.cuda.get_device_name() if self._is_gpu else "CPU"
+        return torch.cuda.get_device_name() if self.is_gpu else "CPU"
 
     def time(self, work: Callable[[], object]) -> Timed:
         """How long the work takes."""
-        if self._is_gpu:
+        if self.is_gpu:
             torch.cuda.empty_cache()
             torch.cuda.reset_peak_memory_stats()
         seconds = [self._once(work) for _ in range(1 + self._rounds)][1:]
-        peak = torch.cuda.max_memory_allocated() if self._is_gpu else None
+        peak = torch.cuda.max_memory_allocated() if self.is_gpu else None
         return Timed(statistics.median(seconds), peak)
+
+    def profile(self, name: str, work: Callable[[], object]) -> None:
+        """Write down which kernels take the time, where profiles are asked for."""
+        if self._profiles is None:
+            return
+        with torch.profiler.profile() as found:
+            self._once(work)
+        key = "self_cuda_time_total" if self.is_gpu else "self_cpu_time_total"
+        table = found.key_averages().table(sort_by=key, row_limit=40, max_name_column_width=90)
+        (self._profiles / f"{name.replace(' ', '-')}.txt").write_text(table)
 
     def _once(self, work: Callable[[], object]) -> float:
         began = time.perf_counter()
         work()
-        if self._is_gpu:
+        if self.is_gpu:
             torch.cuda.synchronize()
         return time.perf_counter() - began
 
@@ -115,7 +138,7 @@ def bandwidth(device: Device, size: Size) -> float:
 def matrix_rate(device: Device, size: Size) -> float:
     """Floating-point operations per second of a large bfloat16 product."""
     a, b = (
-        torch.ones(size.matrix, size.matrix, dtype=torch.bfloat16, device=device.name)
+        torch.randn(size.matrix, size.matrix, dtype=torch.bfloat16, device=device.name)
         for _ in range(2)
     )
     return 2 * size.matrix**3 / device.time(lambda: a @ b).seconds
@@ -158,32 +181,40 @@ def roll_out(model: Any, size: Size) -> Rollouts:
 
 def rollout_rows(device: Device, size: Size, bytes_per_second: float) -> Iterator[str]:
     """Rows of the table."""
-    for dtype, width in ((torch.bfloat16, 2), (torch.float32, 4)):
-        model = qwen_shaped(size.shape).to(device.name, dtype)
-        timed = device.time(lambda model=model: roll_out(model, size))  # type: ignore[misc]
-        rate = size.rows * size.answer / timed.seconds
-        limit = size.rows * bytes_per_second / step_bytes(size, width)
-        kind = str(dtype).removeprefix("torch.")
-        yield row(f"rollout, {kind} weights, {size.rows} rows", rate, limit, timed)
-        del model
+    model = allow_packing(qwen_shaped(size.shape).to(device.name, torch.bfloat16))
+    limit = size.rows * bytes_per_second / step_bytes(size, bytes_per_number=2)
+
+    def measured(name: str) -> str:
+        timed = device.time(partial(roll_out, model, size))
+        few = replace(size, answer=PROFILED)
+        device.profile(f"{size.shape.name} rollout {name}", partial(roll_out, model, few))
+        return row(f"rollout, {name}", size.rows * size.answer / timed.seconds, limit, timed)
+
+    yield measured("as it is")
+    fuse_small_operations(model)
+    yield measured("compiled")
 
 
 def update_rows(device: Device, size: Size, operations_per_second: float) -> Iterator[str]:
     """Rows of the table."""
-    for checkpointing in (False, True):
-        with tempfile.TemporaryDirectory() as work:
-            tuning = Full(precision="bfloat16", gradient_checkpointing=checkpointing)
-            context = Context(0, Path(work), tuning, device=device.name)
-            timed = device.time(update(context, size))
+    for name, how in {
+        "compiled": {"compile": True},
+        "as it is": {},
+        "gradient checkpointing": {"gradient_checkpointing": True},
+    }.items():
+        with tempfile.TemporaryDirectory() as folder:
+            tuning = Full(precision="bfloat16", **how)
+            work = update(Context(0, Path(folder), tuning, device=device.name), size)
+            timed = device.time(work)
+            device.profile(f"{size.shape.name} update {name}", work)
         rate = size.updated_tokens / timed.seconds
         limit = size.updated_tokens * operations_per_second / update_operations(size)
-        how = "gradient checkpointing" if checkpointing else "all activations kept"
-        yield row(f"update, {how}", rate, limit, timed)
+        yield row(f"update, {name}", rate, limit, timed)
 
 
 def update(context: Context, size: Size) -> Callable[[], object]:
     """One pass of GRPO over the rows, in two minibatches."""
-    model = context.tuning.apply(qwen_shaped(size.shape).to(context.device), seed=0)
+    model = context.tuning.apply(allow_packing(qwen_shaped(size.shape).to(context.device)), seed=0)
     learner = GRPO(
         max_prompt_tokens=size.prompt, max_new_tokens=size.answer, epochs=1,
         minibatch_size=size.rows // 2, tokens_per_batch=8192,
@@ -215,23 +246,29 @@ def main() -> None:
     """Print the table, or why there is none."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="a model of two small layers")
+    parser.add_argument("--size", nargs="+", choices=SIZES, default=["0.5B", "1.5B"])
+    parser.add_argument("--profile", type=Path, metavar="FOLDER")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     if options.device == "cuda" and not torch.cuda.is_available():
         print("bench_gpu: skipped, for torch finds no CUDA device on this machine.")
         return
-    size = SMALL if options.tiny else FULL
-    device = Device(options.device, options.rounds)
+    device = Device(options.device, options.rounds, options.profile)
+    for name in options.size:
+        measure(device, SIZES[name])
+
+
+def measure(device: Device, size: Size) -> None:
+    """One model's table."""
     bytes_per_second, operations = bandwidth(device, size), matrix_rate(device, size)
     print(
-        f"{size.shape.name} ({size.shape.parameters / 1e6:,.1f} M parameters) on "
+        f"\n{size.shape.name} ({size.shape.parameters / 1e6:,.1f} M parameters) on "
         f"{device.describe()}, torch {torch.__version__}: copies {bytes_per_second / 1e9:,.1f} "
         f"GB/s, bfloat16 products {operations / 1e12:,.3g} TFLOP/s; prompts of {size.prompt} and "
         f"answers of {size.answer} tokens.\n"
     )
     print("| work | tokens/s | limit, tokens/s | % of it | peak GiB |")
-    print("| --- | --- | --- | --- | --- |")
+    print("| --- | ---: | ---: | ---: | ---: |")
     for line in rollout_rows(device, size, bytes_per_second):
         print(line, flush=True)
     for line in update_rows(device, size, operations):

@@ -5,8 +5,8 @@ from typing import Any
 from farm.memory import SHAPES, Shape
 from farm.seeds import seed_libraries
 
-HALF_BILLION = SHAPES[0]
-"""Qwen2.5 0.5B's sizes."""
+HALF_BILLION, ONE_AND_A_HALF_BILLION = SHAPES[:2]
+"""Qwen2.5's sizes."""
 TINY = Shape("tiny", 2, 64, 128, 4, 2, 512, tied=True, attention_bias=True)
 POSITIONS = 4096
 

@@ -7,7 +7,8 @@ from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausa
 
 from farm.errors import FarmError
 from farm.generation.cache import check_attention
-from farm.generation.decode import Rollouts, choose, decode, uniforms
+from farm.generation.decode import decode
+from farm.generation.drawing import Rollouts, choose, draw, uniforms
 from farm.seeds import derive, generator, seed_libraries
 
 PAD, STOP, VOCABULARY = 0, 1, 30
@@ -124,3 +125,16 @@ def test_unknown_attention_is_refused() -> None:
     config.layer_types = ["linear_attention"]
     with pytest.raises(FarmError, match="linear_attention"):
         check_attention(config, 10)
+
+
+def test_a_large_vocabulary_is_inverted_like_a_small_one() -> None:
+    """Block by block; the last block is a part of one."""
+    rng = generator(0, "test_decode", "large")
+    weights = torch.from_numpy(rng.random((3, 2500)) ** 8).float()
+    weights[1, :2000] = 0
+    weights[2, 999:] = 0
+    for uniform in (0.0, 0.1, 0.5, 0.77, 0.999, 1 - 2**-53):
+        uniform_B = torch.full((3,), uniform, dtype=torch.float64)
+        cdf = weights.double().cumsum(-1)
+        expected = torch.searchsorted(cdf, uniform_B[:, None] * cdf[:, -1:], right=True)[:, 0]
+        assert draw(weights, uniform_B).tolist() == expected.tolist()

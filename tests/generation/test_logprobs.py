@@ -8,6 +8,8 @@ from transformers import Gemma2Config, Gemma2ForCausalLM, LlamaConfig, LlamaForC
 from farm.generation.logprobs import (
     answer_kl,
     batches,
+    by_rows,
+    divergence,
     predict,
     response_batch,
     token_logprobs,
@@ -80,3 +82,24 @@ def test_what_a_model_does_behind_its_output_layer_stays_in_force() -> None:
     torch.testing.assert_close(
         found.log_softmax(-1), plain(model, prompt, response), atol=1e-5, rtol=0
     )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_gradients_of_logprobs_equal_those_of_a_log_softmax(monkeypatch, dtype) -> None:
+    monkeypatch.setattr("farm.generation.logprobs._FLOAT32_AT_A_TIME", 3 * 25)
+    rng = generator(0, "test_logprobs", "gradients")
+    logits = torch.from_numpy(rng.normal(size=(10, 25)) * 4).to(dtype)
+    tokens, weights = (
+        torch.from_numpy(rng.integers(0, 25, 10)),
+        torch.from_numpy(rng.normal(size=10)),
+    )
+    found, expected = (logits.clone().requires_grad_() for _ in range(2))
+    ours = token_logprobs(found, tokens)
+    theirs = expected.float().log_softmax(-1)[torch.arange(10), tokens]
+    torch.testing.assert_close(ours, theirs)
+    for logprobs in (ours, theirs):
+        (logprobs * weights).sum().backward()
+    close = 1e-6 if dtype == torch.float32 else 2e-2
+    torch.testing.assert_close(found.grad, expected.grad, atol=close, rtol=close)
+    same = by_rows(divergence, logits.float(), logits.float() + 1)
+    torch.testing.assert_close(same, torch.zeros(10), atol=1e-6, rtol=0)

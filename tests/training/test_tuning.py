@@ -1,6 +1,7 @@
 """Which parameters learn under each tuning, from which start, in which precision, and that none of
 it is lost when a run is interrupted."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from tuned_learners import LEARNERS, Watched, bradley_terry, brief, context, dpo
 
 from farm.errors import ConfigError
 from farm.generation.logprobs import predict, response_batch, token_logprobs
+from farm.generation.moved import light
 from farm.models.load import load_policy, load_tokenizer
 from farm.protocols import Tuning
 from farm.training.answer_logprobs import frozen_logprobs
@@ -191,6 +193,35 @@ def test_gradient_checkpointing_changes_nothing(tuning: Any, start: PolicyRef) -
     torch.testing.assert_close(loss, expected_loss, atol=1e-6, rtol=0)
     for found, right in zip(gradients, expected, strict=True):
         torch.testing.assert_close(found, right, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="torch.compile needs a C++ compiler here")
+def test_compiled_blocks_compute_the_same(start: PolicyRef) -> None:
+    (loss, gradients), (expected_loss, expected) = (
+        loss_and_gradients(
+            Full(compile=compile).apply(load_policy(start.path, "cpu"), seed=0).train()
+        )
+        for compile in (True, False)
+    )
+    torch.testing.assert_close(loss, expected_loss, atol=1e-5, rtol=0)
+    for found, right in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(found, right, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("tuning", [Full, LoRA])
+def test_a_policy_draws_in_the_numbers_that_it_learns_in(tuning: Any, start: PolicyRef) -> None:
+    policy = disturbed(tuning(precision="bfloat16").apply(load_policy(start.path, "cpu"), seed=0))
+    ids = torch.tensor([[5, 6, 7]])
+    with torch.no_grad():
+        for _ in range(2):  # the second time with other weights
+            policy.get_output_embeddings().weight.mul_(1.5)
+            with light(policy, start.path, tuning(precision="bfloat16")) as drawing:
+                assert drawing.dtype == torch.bfloat16
+                found = drawing(ids).logits.float()
+            torch.testing.assert_close(found, policy(ids).logits, atol=0.1, rtol=0.05)
+        with light(policy, start.path, tuning(precision="float32")) as drawing:
+            assert drawing is policy
 
 
 def test_checkpointed_blocks_are_computed_again(start: PolicyRef) -> None:
