@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from farm.generation.logprobs import batches, predict, response_batch, token_logprobs
+from farm.generation.logprobs import (
+    batches,
+    by_rows,
+    predict,
+    response_batch,
+    token_logprobs,
+)
 from farm.training.preferences import PairRows
 from farm.training.ranks import Ranks
 
@@ -37,7 +43,7 @@ def answer_logprobs(model: Any, prompts: Sequence[Ids], responses: Sequence[Ids]
     return AnswerLogprobs(
         sums_B,
         torch.empty_like(tokens_B).index_copy(0, torch.tensor(order).to(tokens_B), tokens_B),
-        entropy(logits_N_V.detach()),
+        by_rows(entropy, logits_N_V.detach()),
     )
 
 
