@@ -15,6 +15,7 @@ on the same prompts first.
 """
 
 import argparse
+import copy
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -85,10 +86,12 @@ def generate(taught: Taught, new: int) -> Contestant:
 
 
 def generate_batch(taught: Taught, new: int) -> Contestant:
-    """transformers' continuous batching."""
+    """transformers' continuous batching, which knows other attentions than ours."""
+    model = copy.deepcopy(taught.model)
+    model.set_attn_implementation("sdpa")
 
     def answer(prompts: Sequence[list[int]]) -> float:
-        found = taught.model.generate_batch(
+        found = model.generate_batch(
             list(prompts), generation_config=taught.sampled(new), persistent_manager=True
         )
         return _mean_length([output.generated_tokens for output in found.values()], taught)
