@@ -13,7 +13,7 @@ import toy_policy as toy
 from torch import distributed
 
 from farm.context import Context, Follower
-from farm.generation import decode, logprobs
+from farm.generation import batch, logprobs
 from farm.models import load
 from farm.protocols import FloatArray
 from farm.training import answer_scores
@@ -162,7 +162,7 @@ def train_plainly(rank: int, start: str, work: Path) -> None:
     load.allow_packing = lambda model: model
     for module in (logprobs, answer_scores):
         module.last_feed_forward_at = lambda positions_N, model: nullcontext()  # type: ignore[attr-defined]
-    decode.COMPACT_BELOW = 0.0
+    batch.COMPACT_BELOW = 0.0
     train_all(rank, 1, start, work, programs=PLAINLY)
 
 

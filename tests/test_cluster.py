@@ -107,6 +107,7 @@ def test_hung_worker_is_given_up(ray_session: None, tmp_path: Path) -> None:
     cluster.close()
 
 
+@pytest.mark.slow
 def test_killed_rank_takes_its_group_along_and_the_job_goes_on(
     ray_session: None, tmp_path: Path
 ) -> None:

@@ -133,6 +133,7 @@ def test_lines_are_shown_behind_the_jobs_name_and_blocks_kept_in_its_log(swept: 
     assert str(log.parent) in swept.output.splitlines()[0]
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_all_jobs_on_a_cluster_that_goes_on(ray_session: None, tmp_path: Path) -> None:
     address = ray.get_runtime_context().gcs_address
     arguments = [*RAY, "seed=1,2", "cluster=auto", f"cluster.address={address}"]

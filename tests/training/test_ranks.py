@@ -12,26 +12,44 @@ from torch.multiprocessing.spawn import spawn
 
 from farm.training.ranks import Group, ShardingGroup
 
+TOGETHER = pytest.mark.parametrize(
+    "together", ["copies", pytest.param("shards", marks=pytest.mark.slow)]
+)
+
+
+class Trained:
+    """By who trained, the folder of all programs' work, made when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._start = toy.starting_policy(root / "start").path
+
+    def __getitem__(self, name: str) -> Path:
+        folder = self._root / name
+        if not folder.exists():
+            folder.mkdir()
+            self._train(name, folder)
+        return folder
+
+    def _train(self, name: str, folder: Path) -> None:
+        groups = {"one": (1, Group), "copies": (2, Group), "shards": (2, ShardingGroup)}
+        if name == "plain":
+            spawn(rank_programs.train_plainly, (self._start, folder))  # type: ignore[no-untyped-call]
+            return
+        count, group = groups[name]
+        spawn(  # type: ignore[no-untyped-call]
+            rank_programs.train_all, (count, self._start, folder, group), nprocs=count
+        )
+
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """By who trained, the folder of all programs' work."""
-    root = tmp_path_factory.mktemp("ranks")
-    start = toy.starting_policy(root / "start").path
-    groups = {"one": (1, Group), "copies": (2, Group), "shards": (2, ShardingGroup)}
-    for name, (count, group) in groups.items():
-        (root / name).mkdir()
-        spawn(  # type: ignore[no-untyped-call]
-            rank_programs.train_all, (count, start, root / name, group), nprocs=count
-        )
-    (root / "plain").mkdir()
-    spawn(rank_programs.train_plainly, (start, root / "plain"))  # type: ignore[no-untyped-call]
-    return {name: root / name for name in (*groups, "plain")}
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return Trained(tmp_path_factory.mktemp("ranks"))
 
 
-@pytest.mark.parametrize("together", ["copies", "shards"])
+@TOGETHER
 @pytest.mark.parametrize("program", [program.__name__ for program in rank_programs.PROGRAMS])
-def test_two_ranks_learn_as_one_does(trained: dict[str, Path], program: str, together: str) -> None:
+def test_two_ranks_learn_as_one_does(trained: Trained, program: str, together: str) -> None:
     one, two = (toy.metrics(trained[who] / program) for who in ("one", together))
     steps = 20 if program in ("ppo", "dpo") else 7 if program.startswith("short") else 6
     assert len(one) == len(two) == steps
@@ -42,7 +60,7 @@ def test_two_ranks_learn_as_one_does(trained: dict[str, Path], program: str, tog
 
 
 @pytest.mark.parametrize("program", [program.__name__ for program in rank_programs.PLAINLY])
-def test_short_cuts_change_nothing(trained: dict[str, Path], program: str) -> None:
+def test_short_cuts_change_nothing(trained: Trained, program: str) -> None:
     short, plain = (toy.metrics(trained[who] / program) for who in ("one", "plain"))
     assert len(short) == len(plain)
     for one, other in zip(short, plain, strict=True):
@@ -51,11 +69,11 @@ def test_short_cuts_change_nothing(trained: dict[str, Path], program: str) -> No
         assert other == pytest.approx(one, abs=1e-6)
 
 
-@pytest.mark.parametrize("together", ["copies", "shards"])
+@TOGETHER
 @pytest.mark.parametrize("file", ["model.safetensors", "adapter/adapter_model.safetensors"])
 @pytest.mark.parametrize("program", ["short_ppo_continued", "short_dpo_continued"])
 def test_what_two_ranks_publish_is_whole(
-    trained: dict[str, Path], program: str, file: str, together: str
+    trained: Trained, program: str, file: str, together: str
 ) -> None:
     one, two = (load_file(trained[who] / program / "policy" / file) for who in ("one", together))
     assert one.keys() == two.keys()
@@ -63,8 +81,8 @@ def test_what_two_ranks_publish_is_whole(
         torch.testing.assert_close(two[name], weight, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("together", ["copies", "shards"])
-def test_validation_is_that_of_one_rank(trained: dict[str, Path], together: str) -> None:
+@TOGETHER
+def test_validation_is_that_of_one_rank(trained: Trained, together: str) -> None:
     one, two = (
         json.loads((trained[who] / "reward" / "validation.json").read_text())
         for who in ("one", together)
